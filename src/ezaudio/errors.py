@@ -64,7 +64,7 @@ class OutputError(EzAudioError):
     exit_code = 2
 
 
-class Cancelled(EzAudioError):
+class Cancelled(EzAudioError):  # noqa: N818 - an event, not a fault
     """The user stopped the work; 130 is what a shell reports after Ctrl-C."""
 
     exit_code = 130
