@@ -1,0 +1,112 @@
+"""Parts of the Oobleck autoencoder: weight-normalised convolutions, Snake, residual units.
+
+Weight norm (Salimans & Kingma, arXiv 1602.07868): w = g v / ||v||, the norm over every axis but the first.
+Snake (arXiv 2006.08195) with its own gain per channel (BigVGAN, arXiv 2206.04658): x + sin(alpha x)^2 / beta.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_SNAKE_EPSILON = 1e-9
+
+
+class NormedConv1d(nn.Module):
+    """A 1-D convolution, plain or transposed, whose weight is direction times length until it is folded.
+
+    Args:
+        channels: (in, out).
+        kernel: width in samples.
+        stride: of the output (plain) or of the input (transposed).
+        dilation: of a plain convolution.
+        transposed: whether the stride raises the rate.
+        bias: whether to add one.
+
+    The padding keeps S -> S / stride (plain) or S -> S * stride (transposed).
+    """
+
+    weight: Tensor
+    weight_g: nn.Parameter
+    weight_v: nn.Parameter
+
+    def __init__(
+        self,
+        channels: tuple[int, int],
+        kernel: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        transposed: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.stride, self.dilation, self.transposed = stride, dilation, transposed
+        self.padding = dilation * (kernel - 1) // 2 if stride == 1 else -(-stride // 2)
+        first, second = (channels[0], channels[1]) if transposed else (channels[1], channels[0])
+        bound = (second * kernel) ** -0.5
+        weight = torch.empty(first, second, kernel).uniform_(-bound, bound)
+        self.weight_g = nn.Parameter(weight.flatten(1).norm(dim=1).reshape(-1, 1, 1))
+        self.weight_v = nn.Parameter(weight)
+        offset = torch.empty(channels[1]).uniform_(-bound, bound)
+        self.bias = nn.Parameter(offset) if bias else None
+
+    @property
+    def folded(self) -> bool:
+        """Whether the weight is a plain tensor."""
+        return "weight" in self._parameters
+
+    def fold(self) -> None:
+        """Keep the product as `weight` and drop `weight_g` and `weight_v`."""
+        if not self.folded:
+            weight = self._normed().detach()
+            del self.weight_g, self.weight_v
+            self.register_parameter("weight", nn.Parameter(weight, requires_grad=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, S) -> (B, out, S')."""
+        weight = self.weight if self.folded else self._normed()
+        if self.transposed:
+            return F.conv_transpose1d(
+                x, weight, self.bias, self.stride, self.padding, output_padding=self.stride % 2
+            )
+        return F.conv1d(x, weight, self.bias, self.stride, self.padding, self.dilation)
+
+    def _normed(self) -> Tensor:
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+
+class Snake(nn.Module):
+    """x + sin(alpha x)^2 / beta per channel, both kept as logarithms: (B, D, S) -> (B, D, S)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(width))
+        self.beta = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D, S) -> (B, D, S)."""
+        alpha = self.alpha.exp()[:, None]
+        gain = (self.beta.exp() + _SNAKE_EPSILON).reciprocal()[:, None]
+        if torch.is_grad_enabled():
+            return x + gain * (alpha * x).sin().square()
+        wave = (alpha * x).sin_()  # one temporary instead of four
+        return torch.addcmul(x, wave.mul_(wave), gain)
+
+
+class ResidualUnit(nn.Module):
+    """Snake, dilated convolution of width 7, Snake, pointwise convolution; added to the input."""
+
+    KERNEL = 7
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.snake_wide = Snake(width)
+        self.wide = NormedConv1d((width, width), self.KERNEL, dilation=dilation)
+        self.snake_point = Snake(width)
+        self.point = NormedConv1d((width, width), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D, S) -> (B, D, S)."""
+        return x + self.point(self.snake_point(self.wide(self.snake_wide(x))))
