@@ -1,0 +1,1 @@
+"""Training: the autoencoder, then the diffusion transformer on its latents."""

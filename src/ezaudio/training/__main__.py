@@ -1,0 +1,54 @@
+"""`python -m ezaudio.training pack|vae|latents|dit …`: the steps that make the starter model, in
+that order.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ezaudio.config import load_config
+from ezaudio.errors import EzAudioError, InputError
+
+USAGE = (
+    "pack MANIFEST.csv FOLDER | vae RECIPE [key=value …] | latents PACKED VAE FOLDER"
+    " | dit RECIPE [key=value …]"
+    " | bundle MANIFEST.csv VAE DIT SETTINGS.json FOLDER"
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Run one step."""
+    match arguments:
+        case ["pack", manifest, folder]:
+            from ezaudio.data.manifest import read_manifest
+            from ezaudio.data.waveforms import WaveformStore
+
+            path = Path(manifest)
+            WaveformStore.pack(read_manifest(path), path.parent, Path(folder), 24_000)
+        case ["vae", recipe, *overrides]:
+            from ezaudio.training.autoencoder import AutoencoderRecipe, train_autoencoder
+
+            train_autoencoder(load_config(AutoencoderRecipe, Path(recipe), overrides))
+        case ["latents", waveforms, checkpoint, folder]:
+            from ezaudio.training.latents import encode_clips
+
+            encode_clips(Path(waveforms), Path(checkpoint), Path(folder))
+        case ["dit", recipe, *overrides]:
+            from ezaudio.training.diffusion import DiffusionRecipe, train_diffusion
+
+            train_diffusion(load_config(DiffusionRecipe, Path(recipe), overrides))
+        case ["bundle", *paths] if len(paths) == 5:
+            from ezaudio.training.bundle import bundle
+
+            bundle(*map(Path, paths))
+        case _:
+            raise InputError("step", " ".join(arguments), USAGE)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except EzAudioError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,125 @@
+"""Optimiser, learning-rate schedule and weight averages shared by every training loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ezaudio.config import Config
+
+
+class OptimConfig(Config):
+    """Optimiser, warm-up, a plateau, and a linear decay over the last part of the run.
+
+    Attributes:
+        kind: `adamw`, or `muon`: Muon on the matrices inside blocks and AdamW on everything else.
+        rate: Learning rate on the plateau.
+        betas: Of AdamW.
+        weight_decay: On matrices only; vectors (biases, gains, norms) are never decayed.
+        warmup_steps: Linear warm-up.
+        decay_share: Share of the run, at its end, over which the rate falls.
+        final: Rate at the end as a share of `rate`.
+        clip_norm: Largest gradient norm.
+    """
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    warmup_steps: int = 200
+    decay_share: float = 0.4
+    final: float = 0.05
+    clip_norm: float = 1.0
+
+    def build(self, model: nn.Module) -> Optimizers:
+        """Optimiser over the trainable parameters of a model."""
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        inner = [p for name, p in named if self.kind == "muon" and p.ndim == 2 and "block" in name]
+        chosen = {id(p) for p in inner}
+        rest = [p for _, p in named if id(p) not in chosen]
+        groups = [
+            {"params": [p for p in rest if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        parts: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(groups, lr=self.rate, betas=self.betas)
+        ]
+        if inner:
+            muon = torch.optim.Muon(
+                inner,
+                lr=self.rate,
+                weight_decay=self.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+            parts.append(muon)
+        return Optimizers(parts)
+
+    def rate_at(self, progress: float, step: int) -> float:
+        """Learning rate after a share `progress` in [0, 1] of the run, at a step counted from 0."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        left = (1.0 - progress) / self.decay_share if self.decay_share else 1.0
+        return self.rate * warm * max(self.final, min(1.0, left))
+
+
+class Optimizers:
+    """Several optimisers that step as one.
+
+    Args:
+        parts: Each with its own parameters.
+    """
+
+    def __init__(self, parts: Iterable[torch.optim.Optimizer]) -> None:
+        self.parts = list(parts)
+
+    def step(self, *, rate: float) -> None:
+        """Update every parameter at one learning rate, then forget the gradients."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = rate
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {str(i): part.state_dict() for i, part in enumerate(self.parts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore from `state_dict`."""
+        for i, part in enumerate(self.parts):
+            part.load_state_dict(state[str(i)])
+
+
+class WeightAverage:
+    """Exponential moving average of a model's parameters with a warm start.
+
+    Args:
+        model: The model that is trained; its copy holds the average.
+        decay: Share of the old average kept at each step, reached gradually: min(decay, (1 + n) /
+            (10 + n)).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's present weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averages: list[Tensor] = list(self.model.parameters())
+        values: list[Tensor] = list(model.parameters())
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"model": self.model.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore from `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.updates = int(state["updates"])

@@ -1,0 +1,80 @@
+"""Stores: what goes in comes out, and batches are filled with sound of one label."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ezaudio.data.latents import LatentStore
+from ezaudio.data.manifest import ClipRow
+from ezaudio.data.waveforms import WaveformStore
+
+
+def row(name, label="rain", split="train"):
+    return ClipRow(file=name, split=split, label=label, caption=f"{label}.", duration=1)
+
+
+def test_a_packed_clip_reads_back_within_16_bit_rounding(tmp_path):
+    wave = np.sin(np.arange(4800) / 20).astype(np.float32) * 0.5
+    soundfile.write(tmp_path / "a.wav", wave, 24_000, subtype="FLOAT")
+    (tmp_path / "broken.wav").write_bytes(b"not audio")
+    store = WaveformStore.pack(
+        [row("a.wav"), row("broken.wav")], tmp_path, tmp_path / "packed", 24_000
+    )
+    assert len(store) == 1 and store.length(0) == 4800
+    np.testing.assert_allclose(store.read(0), wave, atol=1e-4)
+    np.testing.assert_allclose(store.read(0, 100, 50), wave[100:150], atol=1e-4)
+    assert len(store.read(0, 4700, 500)) == 100
+    assert "broken.wav" in (tmp_path / "packed" / "skipped.txt").read_text()
+
+
+@pytest.fixture
+def latents(tmp_path):
+    """Three takes of `rain` (values 1, 2, 3), one of `dog` (10), silence (0); no spread."""
+    rows = [row("1"), row("2"), row("3"), row("4", "dog")]
+    values, lengths = [1.0, 2.0, 3.0, 10.0, 0.0], [30, 40, 200, 20, 100]
+    mean = np.concatenate(
+        [np.full((n, 4), v, np.float16) for v, n in zip(values, lengths, strict=True)]
+    )
+    mean.tofile(tmp_path / "mean.f16")
+    np.zeros_like(mean).tofile(tmp_path / "std.f16")
+    index = {
+        "frame_rate": 50.0,
+        "offsets": [0, *np.cumsum(lengths).tolist()],
+        "rows": [r.model_dump() for r in rows],
+        "shift": [0.0] * 4,
+        "scale": [2.0] * 4,
+    }
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    return tmp_path
+
+
+def test_a_batch_has_one_length_and_is_normalised(latents):
+    store = LatentStore(latents)
+    x, rows = store.batch(6, 120, torch.Generator().manual_seed(0))
+    assert x.shape == (6, 4, 120) and len(rows) == 6
+    allowed = {"rain": {0.0, 0.5, 1.0, 1.5}, "dog": {0.0, 5.0}}
+    for latent, r in zip(x, rows, strict=True):
+        assert set(latent.unique().tolist()) <= allowed[r.label]
+
+
+def test_short_takes_are_chained_with_gaps_of_at_most_half_a_second(latents):
+    sound, _ = LatentStore(latents).filled("dog", 200, torch.Generator().manual_seed(0))
+    silent = (sound[:, 0] == 0).int().tolist()
+    runs = [len(run) for run in "".join(map(str, silent)).split("0") if run]
+    assert sound.shape == (200, 4)
+    assert runs and all(2 <= length <= 25 for length in runs[:-1])
+
+
+def test_the_power_sets_how_often_a_label_is_drawn(latents):
+    store = LatentStore(latents, label_power=2.0)
+    weights = dict(zip(store.labels, store.label_weights.tolist(), strict=True))
+    assert weights == {"dog": 1.0, "rain": 9.0}
+
+
+def test_the_same_seed_draws_the_same_batch(latents):
+    store = LatentStore(latents)
+    a, b = (store.batch(3, 77, torch.Generator().manual_seed(5))[0] for _ in range(2))
+    assert torch.equal(a, b)

@@ -1,0 +1,66 @@
+"""The spectral autoencoder: exact transforms, finite context, sensible gradients."""
+
+import pytest
+import torch
+
+from ezaudio.vae import SpectralConfig
+
+SMALL = SpectralConfig(
+    latent_channels=4, encoder_width=8, encoder_depth=2, decoder_width=8, decoder_depth=2
+)
+
+
+@pytest.fixture
+def vae():
+    torch.manual_seed(0)
+    return SMALL.build().eval()
+
+
+def test_the_inverse_transform_undoes_the_transform(vae):
+    wave = torch.randn(2, 1, 480 * 7)
+    restored = vae.waveform(vae.spectrum(wave))
+    inner = slice(480, -480)
+    assert restored.shape == wave.shape
+    torch.testing.assert_close(restored[..., inner], wave[..., inner], atol=1e-5, rtol=0)
+
+
+def test_fifty_latent_frames_stand_for_a_second(vae):
+    posterior = vae.encode(torch.randn(1, 1, 24_000))
+    assert posterior.mean.shape == posterior.std.shape == (1, 4, 50)
+    assert vae.decode(posterior.mean).shape == (1, 1, 24_000)
+    assert (posterior.std > 0).all()
+
+
+def test_a_frame_reaches_no_further_than_the_stated_context(vae):
+    latent = torch.randn(1, 4, 60)
+    changed = latent.clone()
+    changed[..., 30] += 1
+    with torch.inference_mode():
+        difference = (vae.decode(latent) - vae.decode(changed)).abs()[0, 0]
+    reached = difference.nonzero()[:, 0] // SMALL.hop_samples
+    assert reached.min() >= 30 - vae.receptive_frames
+    assert reached.max() <= 30 + vae.receptive_frames
+
+
+def test_a_few_steps_bring_the_output_closer():
+    from ezaudio.vae.losses import SpectralLoss
+
+    torch.manual_seed(0)
+    vae, loss = SMALL.build(), SpectralLoss((512, 128), mel_n_fft=512)
+    time = torch.arange(4800) / 24_000
+    wave = (0.3 * torch.sin(2 * torch.pi * 440 * time))[None, None]
+    optimizer = torch.optim.Adam(vae.parameters(), lr=3e-3)
+    distances = []
+    for _ in range(25):
+        total = loss(vae.decode(vae.encode(wave).mean), wave)["total"]
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        distances.append(float(total.detach()))
+    assert distances[-1] < 0.6 * distances[0]
+
+
+def test_silence_encodes_and_decodes_to_finite_values(vae):
+    posterior = vae.encode(torch.zeros(1, 1, 4800))
+    assert torch.isfinite(posterior.mean).all()
+    assert torch.isfinite(vae.decode(posterior.mean)).all()
