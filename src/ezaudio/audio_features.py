@@ -1,7 +1,7 @@
 """Filter banks that several rooms listen with.
 
-The mel scale is Slaney's (Auditory Toolbox, 1998): linear below 1 kHz, 15 mel there, and logarithmic above, 27 mel
-per factor of 6.4.
+The mel scale is Slaney's (Auditory Toolbox, 1998): linear below 1 kHz, 15 mel there, and
+logarithmic above, 27 mel per factor of 6.4.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parts of the Oobleck autoencoder: weight-normalised convolutions, Snake, residual units.
 
-Weight norm (Salimans & Kingma, arXiv 1602.07868): w = g v / ||v||, the norm over every axis but the first.
-Snake (arXiv 2006.08195) with its own gain per channel (BigVGAN, arXiv 2206.04658): x + sin(alpha x)^2 / beta.
+Weight norm (arXiv 1602.07868): w = g v / ||v||, the norm over every axis but the first.
+Snake (arXiv 2006.08195) with a gain per channel (arXiv 2206.04658): x + sin(alpha x)^2 / beta.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SNAKE_EPSILON = 1e-9
 
 
 class NormedConv1d(nn.Module):
-    """A 1-D convolution, plain or transposed, whose weight is direction times length until it is folded.
+    """A 1-D convolution whose weight is direction times length until it is folded.
 
     Args:
         channels: (in, out).
@@ -74,7 +74,8 @@ class NormedConv1d(nn.Module):
         return F.conv1d(x, weight, self.bias, self.stride, self.padding, self.dilation)
 
     def _normed(self) -> Tensor:
-        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+        weight: Tensor = torch._weight_norm(self.weight_v, self.weight_g, 0)
+        return weight
 
 
 class Snake(nn.Module):
@@ -109,4 +110,5 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, S) -> (B, D, S)."""
-        return x + self.point(self.snake_point(self.wide(self.snake_wide(x))))
+        branch: Tensor = self.point(self.snake_point(self.wide(self.snake_wide(x))))
+        return x + branch

@@ -1,8 +1,8 @@
 """The Gaussian bottleneck: what an encoder says about a latent.
 
-The encoder gives a mean and a standard deviation per value; a latent is `mean + std * noise`. The divergence from
-a unit Gaussian, KL(N(mean, std) || N(0, 1)) = (mean^2 + std^2 - 1) / 2 - log std, keeps the latents bounded during
-training (Kingma & Welling, arXiv 1312.6114, appendix B).
+The encoder gives a mean and a standard deviation per value; a latent is `mean + std * noise`. The
+divergence from a unit Gaussian, KL(N(mean, std) || N(0, 1)) = (mean^2 + std^2 - 1) / 2 - log std,
+keeps the latents bounded during training (Kingma & Welling, arXiv 1312.6114, appendix B).
 
 Deviation: the authors' trainer leaves out the factor 1/2, so a weight w there is 2 w here.
 """
@@ -43,8 +43,9 @@ class Posterior:
         """Draw a latent, (B, C, T).
 
         Args:
-            generator: source of the noise. Its device decides where the noise is drawn, so a CPU generator gives
-                the same latent on every device. None draws from the global state of the latent's device.
+            generator: source of the noise. Its device decides where the noise is drawn, so a CPU
+                generator gives the same latent on every device. None draws from the global state of
+                the latent's device.
         """
         device = self.mean.device if generator is None else generator.device
         noise = torch.randn(
@@ -53,6 +54,6 @@ class Posterior:
         return self.mean + self.std * noise.to(self.mean.device)
 
     def kl(self) -> Tensor:
-        """Divergence from a unit Gaussian in nats, summed over channels, mean over batch and frames: a scalar."""
+        """Nats from a unit Gaussian: summed over channels, mean over batch and frames."""
         nats = (self.mean.square() + self.std.square() - 1) / 2 - self.std.log()
         return nats.sum(1).mean()

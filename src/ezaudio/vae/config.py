@@ -1,4 +1,4 @@
-"""Which autoencoders exist: families by name, presets, and the settings type that holds any of them."""
+"""Which autoencoders exist: families, presets, and the settings type that holds any of them."""
 
 from __future__ import annotations
 

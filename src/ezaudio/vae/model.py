@@ -1,7 +1,8 @@
-"""The autoencoder that the other rooms know: waveform in, normalised latent in the middle, waveform out.
+"""The autoencoder that the other rooms know: waveform, normalised latent, waveform.
 
-A family of autoencoders is a subclass with two methods, `_encode` and `_decode`, in its own raw units. The base
-class pads, and shifts and scales each latent channel so that the diffusion model sees values near unit variance.
+A family of autoencoders is a subclass with two methods, `_encode` and `_decode`, in its own raw
+units. The base class pads, and shifts and scales each latent channel so that the diffusion model
+sees values near unit variance.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Autoencoder(nn.Module):
 
     @property
     def receptive_frames(self) -> int:
-        """Latent frames of context on each side with which a chunk gives what the whole sound gives.
+        """Latent frames of context on each side that make a chunk equal the whole.
 
         Covers both directions: `_encode` of samples, `_decode` of frames.
         """
@@ -86,10 +87,10 @@ class Autoencoder(nn.Module):
         return self._decode(latent * self.latent_scale + self.latent_shift)
 
     def fold_weight_norm(self) -> None:
-        """Replace weight-normalised layers by plain ones, in place, for inference; the output stays the same."""
+        """Make weight-normalised layers plain, in place; the output stays the same."""
 
     def _encode(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw mean and standard deviation, (B, C, T) each, of (B, 1, S) with S a multiple of `hop_samples`."""
+        """Raw mean and deviation, (B, C, T) each, of (B, 1, S), S a multiple of the hop."""
         raise NotImplementedError
 
     def _decode(self, latent: Tensor) -> Tensor:

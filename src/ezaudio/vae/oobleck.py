@@ -1,8 +1,8 @@
-"""Oobleck: the convolutional waveform autoencoder of the paper (section II-B, after Stable Audio, arXiv 2402.04825).
+"""Oobleck: the convolutional waveform autoencoder of the paper (after Stable Audio, 2402.04825).
 
-The encoder is a convolution, then one level per stride (three residual units with dilations 1, 3 and 9, Snake, a
-strided convolution of twice the stride's width), Snake, and a convolution to mean and scale. The decoder mirrors it.
-The standard deviation is softplus(scale) + 1e-4.
+The encoder is a convolution, then one level per stride (three residual units with dilations 1, 3
+and 9, Snake, a strided convolution of twice the stride's width), Snake, and a convolution to mean
+and scale. The decoder mirrors it. The standard deviation is softplus(scale) + 1e-4.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class EncoderLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, S) -> (B, D', S / stride)."""
-        return self.down(self.snake(self.units(x)))
+        y: Tensor = self.down(self.snake(self.units(x)))
+        return y
 
 
 class DecoderLevel(nn.Module):
@@ -90,7 +91,8 @@ class DecoderLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, S) -> (B, D', S * stride)."""
-        return self.units(self.up(self.snake(x)))
+        y: Tensor = self.units(self.up(self.snake(x)))
+        return y
 
 
 class Encoder(nn.Module):
@@ -107,7 +109,8 @@ class Encoder(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """(B, 1, S) -> (B, 2 C, T)."""
-        return self.leave(self.snake(self.levels(self.enter(wave))))
+        both: Tensor = self.leave(self.snake(self.levels(self.enter(wave))))
+        return both
 
 
 class Decoder(nn.Module):
@@ -124,7 +127,8 @@ class Decoder(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """(B, C, T) -> (B, 1, S)."""
-        return self.leave(self.snake(self.levels(self.enter(latent))))
+        wave: Tensor = self.leave(self.snake(self.levels(self.enter(latent))))
+        return wave
 
 
 class OobleckAutoencoder(Autoencoder):
@@ -143,10 +147,10 @@ class OobleckAutoencoder(Autoencoder):
     @property
     def receptive_frames(self) -> int:
         """Latent frames on each side that can reach a frame of the output, in either direction."""
-        return max(_encoder_reach(self.config), _decoder_reach(self.config))
+        return _reach(self.config, max(_POSTERIOR_KERNEL, _EDGE_KERNEL))
 
     def fold_weight_norm(self) -> None:
-        """Replace each direction and length by their product, in place; the output stays the same."""
+        """Multiply each direction by its length, in place; the output stays the same."""
         for module in self.modules():
             if isinstance(module, NormedConv1d):
                 module.fold()
@@ -156,30 +160,20 @@ class OobleckAutoencoder(Autoencoder):
         return mean, F.softplus(scale) + STD_FLOOR
 
     def _decode(self, latent: Tensor) -> Tensor:
-        return self.decoder(latent)
+        wave: Tensor = self.decoder(latent)
+        return wave
 
 
-def _units_reach() -> int:
-    """Samples that the residual units of one level look to each side."""
-    return sum(_DILATIONS) * (ResidualUnit.KERNEL // 2)
+def _reach(config: OobleckConfig, latent_kernel: int) -> int:
+    """Latent frames that a side looks to the left and right, rounded up.
 
-
-def _encoder_reach(config: OobleckConfig) -> int:
-    """Latent frames that the encoder looks to each side, rounded up."""
+    A convolution of stride s and width 2 s, plain or transposed, reaches ceil(s / 2) of its own
+    finer samples beyond the coarse sample that it belongs to.
+    """
+    units = sum(_DILATIONS) * (ResidualUnit.KERNEL // 2)
     reach, rate = _EDGE_KERNEL // 2, 1  # in samples
     for stride in config.strides:
-        reach += rate * (_units_reach() + 2 * stride)  # 2 * stride: the whole kernel, whichever way it leans
+        reach += rate * (units + -(-stride // 2))
         rate *= stride
-    reach += rate * (_POSTERIOR_KERNEL // 2)
-    return -(-reach // config.hop_samples)
-
-
-def _decoder_reach(config: OobleckConfig) -> int:
-    """Latent frames that the decoder looks to each side, rounded up."""
-    reach, rate = _EDGE_KERNEL // 2, 1  # in samples, from the output back
-    for stride in config.strides:
-        reach += rate * _units_reach()
-        rate *= stride
-        reach += rate * 2  # a kernel of twice the stride touches two inputs at most
-    reach += rate * (_EDGE_KERNEL // 2)
+    reach += rate * (latent_kernel // 2)
     return -(-reach // config.hop_samples)
