@@ -1,6 +1,7 @@
 """Strict, frozen settings: YAML in, YAML out, dotted overrides.
 
-A settings class says what may be set; anything else is an `InputError` that names the field, what came and
+A settings class says what may be set; anything else is an `InputError` that names the field, what
+came and
 what is allowed. Settings are values: they never change after they were made.
 """
 
@@ -37,7 +38,8 @@ def load_config(
         overrides: `"a.b=3"` each; the right side is YAML, so `true`, `[1, 2]` and `null` work.
 
     Raises:
-        InputError: a field is unknown, missing or has a value that is not allowed; the file cannot be read.
+        InputError: a field is unknown, missing or has a value that is not allowed; the file cannot
+            be read.
     """
     values = _copied(source) if isinstance(source, Mapping) else _read_yaml(Path(source))
     for override in overrides:
@@ -50,7 +52,9 @@ def load_config(
 
 def dump_config(config: Config) -> str:
     """Write settings as YAML; `load_config` reads them back to an equal value."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    values = config.model_dump(mode="json")
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The messages that a user may see.
 
-Every error that a person can cause is an `EzAudioError` whose message is one line; a traceback is for bugs.
-The command line prints the message and leaves with `exit_code`; the server turns it into a 4xx answer.
+Every error that a person can cause is an `EzAudioError` whose message is one line; a traceback is
+for bugs. The command line prints the message and leaves with `exit_code`; the server turns it into
+a 4xx answer.
 """
 
 from __future__ import annotations
