@@ -90,7 +90,8 @@ class Condition:
     def cat(parts: Sequence[Condition]) -> Condition:
         """Join rows, for instance of the prompts and of the negative prompts.
 
-        Shorter texts are padded and masked. The prepared steps are those of the first part that has any.
+        Shorter texts are padded and masked. The prepared steps are those of the first part
+        that has any.
 
         Raises:
             ValueError: there is nothing to join, or only some of the parts have a text.

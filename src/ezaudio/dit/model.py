@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -102,11 +101,6 @@ class EzAudioDiT(Trunk):
         regenerate = functional.pad(regenerate, padding, value=True)
         known = torch.where(regenerate, unknown, functional.pad(known.to(x_t.dtype), padding))
         return torch.cat([x_t, known, regenerate.to(x_t.dtype).expand_as(x_t[:, :1])], dim=1)
-
-    def embed(self, composed: Tensor) -> Tensor:
-        """Map a composed input `(B, 2 C + 1, T)` to the stream `(B, T / patch, D)`."""
-        stream: Tensor = rearrange(self.patches(composed), "B D t -> B t D")
-        return stream
 
     def _final_modulation(self, vectors: Tensor) -> Tensor:
         return self.output.modulate(vectors)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ezaudio.dit.adaln import AdaLNConfig, FullAdaLN, SingleAdaLN, SolaAdaLN
 from ezaudio.dit.config import DiTConfig
+from ezaudio.dit.controlnet import ControlNetConfig
 from ezaudio.errors import CheckpointError
 from ezaudio.nn.rope import inverse_frequencies
 
@@ -74,6 +75,13 @@ _STACKED = {
     "adaln.lora_a.weight": "adaln.down",
     "adaln.lora_b.weight": "adaln.up",
 }
+_CONTROL = {
+    "controlnet_pre.mask_embed": "control.hidden",
+    "controlnet_pre.conv_in": "control.input",
+    "controlnet_pre.blocks": "control.stages",
+    "controlnet_pre.conv_out": "control.output",
+    "controlnet_zero_blocks": "residuals",
+}
 _SKIP = {"skip_norm": "norm", "skip_linear": "linear"}
 
 
@@ -122,6 +130,23 @@ def _adaln(settings: Mapping[str, Any]) -> AdaLNConfig:
     raise CheckpointError(f"official setting time_fusion={mode!r} is not supported.")
 
 
+def official_controlnet_config(settings: Mapping[str, Any]) -> ControlNetConfig:
+    """Settings of a control branch that the authors' `settings` describe.
+
+    Raises:
+        CheckpointError: a setting is missing, or asks for what no released network uses.
+    """
+    try:
+        return ControlNetConfig(
+            network=official_dit_config(settings),
+            control_channels=settings["cond_in"],
+            widths=tuple(settings["cond_blocks"]),
+            hideable=settings["cond_mask"],
+        )
+    except KeyError as error:
+        raise CheckpointError(f"official settings lack {error}.") from None
+
+
 def official_dit_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of an `EzAudioDiT` from the authors' `state`; they load strictly.
 
@@ -129,6 +154,21 @@ def official_dit_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         CheckpointError: a name is unknown, or a tensor that belongs to a group is missing.
     """
     return _trunk_state({name.removeprefix("model."): x for name, x in state.items()}, _OUTER)
+
+
+def official_controlnet_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a `ControlNet` from the authors' `state`; they load strictly.
+
+    Raises:
+        CheckpointError: a name is unknown, or a tensor that belongs to a group is missing.
+    """
+    outer = dict(_OUTER)
+    for name in state:
+        stem = name if name == "controlnet_pre.mask_embed" else name.rpartition(".")[0]
+        for theirs, ours in _CONTROL.items():
+            if stem.startswith(theirs):
+                outer[stem] = ours + stem.removeprefix(theirs)
+    return _trunk_state(state, outer)
 
 
 def _trunk_state(state: Mapping[str, Tensor], outer: Mapping[str, str]) -> dict[str, Tensor]:

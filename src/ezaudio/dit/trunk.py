@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -98,6 +99,11 @@ class Trunk(nn.Module):
     def _final_modulation(self, vectors: Tensor) -> Tensor | None:
         """What step vectors `(N, D)` do after the last block; nothing here."""
         return None
+
+    def embed(self, composed: Tensor) -> Tensor:
+        """Map a composed input `(B, 2 C + 1, T)` to the stream `(B, T / patch, D)`."""
+        stream: Tensor = rearrange(self.patches(composed), "B D t -> B t D")
+        return stream
 
     def call(self, stream: Tensor, timestep: Timestep, condition: Condition) -> Call:
         """Gather what the blocks need for a stream `(B, t, D)`.

@@ -32,4 +32,5 @@ class SingleModulation(nn.Module):
 
     def forward(self, step: Tensor) -> Tensor:
         """Map step vectors `(N, D)` to `(N, blocks, 6, D)`."""
-        return rearrange(self.shared(step), "N (b m D) -> N b m D", b=1, m=6) + self.table
+        shared: Tensor = rearrange(self.shared(step), "N (b m D) -> N b m D", b=1, m=6)
+        return shared + self.table

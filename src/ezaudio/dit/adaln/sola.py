@@ -64,5 +64,5 @@ class SolaModulation(nn.Module):
         narrow = torch.einsum("nd,brd->nbr", step, self.down)
         adjustment = torch.einsum("nbr,bmr->nbm", narrow, self.up) * self.scaling
         flat = self.shared(step).unsqueeze(1) + adjustment  # (N, blocks, 6 D)
-        modulation = rearrange(flat, "N b (m D) -> N b m D", m=6)
+        modulation: Tensor = rearrange(flat, "N b (m D) -> N b m D", m=6)
         return modulation if self.table is None else modulation + self.table
