@@ -103,7 +103,6 @@ class Cnn14Config(Config):
             network = Cnn14(self)
         _require_same_shapes(path, state, network.state_dict())
         network.load_state_dict(state, assign=True)
-        network.front_end = LogMel(self)  # its constants are computed, not loaded
         network.sha256 = found
         return network.eval().requires_grad_(False)
 
@@ -128,8 +127,9 @@ class LogMel(nn.Module):
         super().__init__()
         self.n_fft, self.hop = config.n_fft, config.hop
         bank = mel_filterbank(config.sample_rate, config.n_fft, _MELS, config.f_min, config.f_max)
-        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.register_buffer("bank", torch.tensor(bank.T), persistent=False)  # (F, 64)
+        with torch.device("cpu"):  # computed, not loaded: also where weights are made on meta
+            self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+            self.register_buffer("bank", torch.tensor(bank.T), persistent=False)  # (F, 64)
 
     def forward(self, wave: Tensor) -> Tensor:
         """(B, S) -> (B, T', 64) in dB, at least -100."""
@@ -240,8 +240,8 @@ def _require_same_shapes(
 
 def _numpy_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """List what pickled NumPy arrays are made of, under the old and the new module name."""
-    reconstruct = np.empty(0).__reduce__()[0]
-    scalar = np.int64(0).__reduce__()[0]
+    reconstruct: Any = np.empty(0).__reduce__()[0]
+    scalar: Any = np.int64(0).__reduce__()[0]
     dtypes = {type(np.dtype(kind)) for kind in ("i4", "i8", "f4", "f8", "b1")}
     named: list[tuple[Callable[..., Any], str]] = [
         (function, f"numpy.{core}.multiarray.{name}")

@@ -47,7 +47,7 @@ class NormedConv1d(nn.Module):
         first, second = (channels[0], channels[1]) if transposed else (channels[1], channels[0])
         bound = (second * kernel) ** -0.5
         weight = torch.empty(first, second, kernel).uniform_(-bound, bound)
-        self.weight_g = nn.Parameter(weight.flatten(1).norm(dim=1).reshape(-1, 1, 1))
+        self.weight_g = nn.Parameter(torch.full((first, 1, 1), 3**-0.5))  # their expected length
         self.weight_v = nn.Parameter(weight)
         offset = torch.empty(channels[1]).uniform_(-bound, bound)
         self.bias = nn.Parameter(offset) if bias else None

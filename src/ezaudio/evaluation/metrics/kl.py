@@ -43,12 +43,14 @@ def _divergence(p: Float64, q: Float64) -> Float64:
 def _softmax(logits: FloatArray) -> Float64:
     shifted = logits.astype(np.float64)
     exponents: Float64 = np.exp(shifted - shifted.max(1, keepdims=True))
-    return exponents / exponents.sum(1, keepdims=True)
+    shares: Float64 = exponents / exponents.sum(1, keepdims=True)
+    return shares
 
 
 def _sigmoid(logits: FloatArray) -> Float64:
     tanh: Float64 = np.tanh(0.5 * logits.astype(np.float64))  # unlike exp, does not overflow
-    return 0.5 * (1 + tanh)
+    half: Float64 = 0.5 * (1 + tanh)
+    return half
 
 
 def _require_pairs(reference: FloatArray, generated: FloatArray) -> None:
