@@ -55,13 +55,28 @@ def _spans(frames: int, hidden: int, shortest: int, generator: torch.Generator |
     count = int(torch.randint(1, most + 1, (), generator=generator))
     slack = max(0, hidden - count * shortest)
     lengths = _parts(slack, count, generator) + min(shortest, hidden)
-    gaps = _parts(frames - hidden, count + 1, generator)
+    gaps = _gaps(frames, hidden, count, generator)
     mask = torch.zeros(frames, dtype=torch.bool)
     start = 0
     for gap, length in zip(gaps.tolist(), lengths.tolist(), strict=False):
         mask[start + gap : start + gap + length] = True
         start += gap + length
     return mask
+
+
+def _gaps(frames: int, hidden: int, count: int, generator: torch.Generator | None) -> Tensor:
+    """Lengths of the kept stretches before, between and after `count` spans.
+
+    The first and the last frame are hidden as often as any other.
+    """
+    ends = torch.rand(2, generator=generator) >= hidden / frames  # True where an end is kept
+    slots = torch.ones(count + 1, dtype=torch.bool)
+    slots[0], slots[-1] = ends[0], ends[1]
+    if not slots.any():
+        slots[int(torch.randint(2, (), generator=generator))] = True
+    gaps = torch.zeros(count + 1, dtype=torch.long)
+    gaps[slots] = _parts(frames - hidden, int(slots.sum()), generator)
+    return gaps
 
 
 def _parts(total: int, count: int, generator: torch.Generator | None) -> Tensor:
