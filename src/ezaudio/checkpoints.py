@@ -4,6 +4,9 @@ A module file is a safetensors file whose metadata holds one key, `ezaudio`: JSO
 (1), `kind` (what the tensors are: `dit`, `vae`, ...), `config` (what builds the module) and any
 further facts. It needs no second file and it cannot run code. Files of other projects (`.pt`) are
 read as plain tensors; a pickle that holds anything else is refused.
+
+Torch is imported by the functions that handle tensors, so that commands which only list or describe
+files start fast.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import secrets
 import stat
@@ -20,15 +24,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from ezaudio.errors import CheckpointError, OutputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 METADATA_KEY = "ezaudio"
@@ -92,6 +96,8 @@ def save_module(
         OutputError: the file cannot be written; nothing is left behind.
         ValueError: `extra` uses a reserved name.
     """
+    from safetensors.torch import save_file
+
     facts = dict(extra or {})
     if clash := sorted(set(facts) & set(_RESERVED)):
         raise ValueError(f"extra must not use the names {clash}")
@@ -290,7 +296,7 @@ def _parsed(path: Path, file: Any, kind: str | None) -> ModuleInfo:
         raise CheckpointError(f"{path}: holds a `{head['kind']}`, expected a `{kind}`")
     extra = {name: value for name, value in head.items() if name not in _RESERVED}
     shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-    parameters = sum(torch.Size(shape).numel() for shape in shapes)
+    parameters = sum(math.prod(shape) for shape in shapes)
     return ModuleInfo(path, head["kind"], head["config"], extra, parameters)
 
 
@@ -311,6 +317,8 @@ def _head(path: Path, text: str | None) -> dict[str, Any]:
 
 
 def _torch_load(path: Path) -> object:
+    import torch
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # on how others pickled their file
         return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
