@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from ezaudio.errors import CheckpointError
-from ezaudio.training.optim import OptimConfig, WeightAverage
+from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.run import Run, RunConfig
 
 
-def losses_of(folder, config, kind="adamw"):
+def losses_of(folder, config):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
     average = WeightAverage(model, 0.9)
-    optimizer = OptimConfig(kind=kind, rate=1e-2, warmup_steps=1, decay_share=0.0).build(model)
+    optimizer = OptimConfig(rate=1e-2, warmup_steps=1, decay_share=0.0).build(model)
     run = Run(folder, config, {"model": model, "average": average, "optimizer": optimizer})
     losses = []
 
@@ -23,7 +23,7 @@ def losses_of(folder, config, kind="adamw"):
         x = torch.randn(5, 3, generator=run.generator)
         loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
         loss.backward()
-        optimizer.step(rate=1e-2)
+        update(optimizer, rate=1e-2)
         average.update(model)
         losses.append(float(loss.detach()))
         return {"loss": losses[-1]}
@@ -65,14 +65,6 @@ def test_the_rate_warms_up_stays_and_decays():
     assert optim.rate_at(0.4, 100) == 1.0
     assert optim.rate_at(0.75, 100) == pytest.approx(0.5)
     assert optim.rate_at(1.0, 100) == pytest.approx(0.1)
-
-
-def test_muon_takes_the_matrices_inside_blocks_only():
-    model = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(4, 4)]), "head": nn.Linear(4, 4)})
-    adamw, muon = OptimConfig(kind="muon", rate=1e-3).build(model).parts
-    inner = muon.param_groups[0]["params"]
-    assert len(inner) == 1 and inner[0] is model["blocks"][0].weight
-    assert sum(len(group["params"]) for group in adamw.param_groups) == 3
 
 
 def test_the_average_trails_the_weights():

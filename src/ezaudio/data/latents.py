@@ -24,11 +24,15 @@ class LatentStore:
     Args:
         folder: As `ezaudio.training.latents.encode_store` writes it.
         split: Which rows batches are drawn from.
-        label_power: A label with n clips is drawn with probability proportional to n **
-            label_power.
+        label_power: A label with n clips is drawn with probability proportional to
+            n ** label_power.
+        spread: Share of the posterior's standard deviation that draws have; 0 means its mean.
     """
 
-    def __init__(self, folder: Path, *, split: str = "train", label_power: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, *, split: str = "train", label_power: float = 1.0, spread: float = 1.0
+    ) -> None:
+        self.spread = spread
         index = json.loads((folder / "index.json").read_text())
         self.frame_rate: float = index["frame_rate"]
         self.rows = [ClipRow.model_validate(row) for row in index["rows"]]
@@ -49,7 +53,7 @@ class LatentStore:
         """A draw from the posterior of a clip, normalised: (T, C)."""
         part = slice(self.offsets[index], self.offsets[index + 1])
         mean, std = self._mean[part].float(), self._std[part].float()
-        draw = mean + std * torch.randn(mean.shape, generator=generator)
+        draw = mean + self.spread * std * torch.randn(mean.shape, generator=generator)
         return (draw - self.shift) / self.scale
 
     def filled(self, label: str, frames: int, generator: torch.Generator) -> tuple[Tensor, ClipRow]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
 from ezaudio.data.waveforms import WaveformStore
-from ezaudio.training.optim import OptimConfig, WeightAverage
+from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.run import Run, RunConfig, use_threads
 from ezaudio.vae import OobleckConfig, SpectralConfig
 from ezaudio.vae.losses import SpectralLoss
@@ -122,7 +122,7 @@ def train_autoencoder(recipe: AutoencoderRecipe) -> Path:
         total = terms["total"] + weight * kl
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
-        optimizer.step(rate=recipe.optim.rate_at(run.progress, run.step))
+        update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
         average.update(model)
         measured = {name: float(value.detach()) for name, value in terms.items()}
         spread = {

@@ -26,7 +26,7 @@ from ezaudio.data.manifest import ClipRow
 from ezaudio.data.prompts import training_prompts
 from ezaudio.dit import DiTConfig, EzAudioDiT
 from ezaudio.text import FlanT5Config, MiniLMConfig, TextEncoder
-from ezaudio.training.optim import OptimConfig, WeightAverage
+from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.run import Run, RunConfig, use_threads
 from ezaudio.types import TextEmbedding
 
@@ -42,7 +42,7 @@ class DiffusionRecipe(Config):
         start: Checkpoint to begin from.
         seconds_per_step: Seconds of latent in a batch; longer rows mean fewer of them.
         duration_s: Shortest and longest row; the length is log-uniform in between.
-        label_power: See `LatentStore`.
+        label_power, spread: See `LatentStore`.
         text_dropout: Share of rows with the empty prompt.
         context_share: Share of rows that keep part of the latent.
         ema: Decay of the weight average that is saved.
@@ -56,6 +56,7 @@ class DiffusionRecipe(Config):
     seconds_per_step: float = 64.0
     duration_s: tuple[float, float] = (0.5, 10.0)
     label_power: float = 1.0
+    spread: float = 1.0
     text_dropout: float = 0.1
     context_share: float = 0.25
     ema: float = 0.998
@@ -148,8 +149,8 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     use_threads(recipe.run)
     torch.manual_seed(recipe.run.seed)
     schedule = zero_snr_schedule()
-    store = LatentStore(recipe.latents, label_power=recipe.label_power)
-    held_out = LatentStore(recipe.latents, split="valid")
+    store = LatentStore(recipe.latents, label_power=recipe.label_power, spread=recipe.spread)
+    held_out = LatentStore(recipe.latents, split="valid", spread=recipe.spread)
     prompts = PromptTable(
         recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
     )
@@ -168,7 +169,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
         loss = velocity_mse(model, schedule, batches.draw(run.generator), run.generator)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
-        optimizer.step(rate=recipe.optim.rate_at(run.progress, run.step))
+        update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
         average.update(model)
         return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +12,11 @@ from ezaudio.config import Config
 
 
 class OptimConfig(Config):
-    """Optimiser, warm-up, a plateau, and a linear decay over the last part of the run.
+    """AdamW, warm-up, a plateau, and a linear decay over the last part of the run.
 
     Attributes:
-        kind: `adamw`, or `muon`: Muon on the matrices inside blocks and AdamW on everything else.
         rate: Learning rate on the plateau.
-        betas: Of AdamW.
+        betas: Decay of the two moments.
         weight_decay: On matrices only; vectors (biases, gains, norms) are never decayed.
         warmup_steps: Linear warm-up.
         decay_share: Share of the run, at its end, over which the rate falls.
@@ -26,7 +24,6 @@ class OptimConfig(Config):
         clip_norm: Largest gradient norm.
     """
 
-    kind: Literal["adamw", "muon"] = "adamw"
     rate: float
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
@@ -35,28 +32,14 @@ class OptimConfig(Config):
     final: float = 0.05
     clip_norm: float = 1.0
 
-    def build(self, model: nn.Module) -> Optimizers:
-        """Optimiser over the trainable parameters of a model."""
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        inner = [p for name, p in named if self.kind == "muon" and p.ndim == 2 and "block" in name]
-        chosen = {id(p) for p in inner}
-        rest = [p for _, p in named if id(p) not in chosen]
+    def build(self, model: nn.Module) -> torch.optim.AdamW:
+        """AdamW over the trainable parameters of a model."""
+        trainable = [p for p in model.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in rest if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
         ]
-        parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(groups, lr=self.rate, betas=self.betas)
-        ]
-        if inner:
-            muon = torch.optim.Muon(
-                inner,
-                lr=self.rate,
-                weight_decay=self.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-            parts.append(muon)
-        return Optimizers(parts)
+        return torch.optim.AdamW(groups, lr=self.rate, betas=self.betas)
 
     def rate_at(self, progress: float, step: int) -> float:
         """Learning rate after a share `progress` in [0, 1] of the run, at a step counted from 0."""
@@ -65,32 +48,12 @@ class OptimConfig(Config):
         return self.rate * warm * max(self.final, min(1.0, left))
 
 
-class Optimizers:
-    """Several optimisers that step as one.
-
-    Args:
-        parts: Each with its own parameters.
-    """
-
-    def __init__(self, parts: Iterable[torch.optim.Optimizer]) -> None:
-        self.parts = list(parts)
-
-    def step(self, *, rate: float) -> None:
-        """Update every parameter at one learning rate, then forget the gradients."""
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = rate
-            part.step()
-            part.zero_grad(set_to_none=True)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {str(i): part.state_dict() for i, part in enumerate(self.parts)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore from `state_dict`."""
-        for i, part in enumerate(self.parts):
-            part.load_state_dict(state[str(i)])
+def update(optimizer: torch.optim.Optimizer, *, rate: float) -> None:
+    """Step at a learning rate, then forget the gradients."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 class WeightAverage:
