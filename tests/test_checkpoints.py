@@ -203,7 +203,11 @@ for write in (
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a file size limit")
 def test_a_write_cut_short_by_the_system_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _LIMITED, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _LIMITED, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []

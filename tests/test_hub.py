@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -246,7 +247,7 @@ def test_the_offline_switch_of_the_environment_is_honoured(tmp_path: Path) -> No
     environment = {
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path),
-        "PYTHONPATH": ":".join(sys.path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
     }
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -73,9 +73,11 @@ class Bert(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         width = config.hidden_size
-        self.words = nn.Embedding(config.vocab_size, width)
-        self.positions = nn.Embedding(config.max_position_embeddings, width)
-        self.segments = nn.Embedding(config.type_vocab_size, width)
+        # Empty tables: drawing normal numbers without storage would import the compiler, 3 s.
+        self.words, self.positions, self.segments = (
+            nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+            for rows in (config.vocab_size, config.max_position_embeddings, config.type_vocab_size)
+        )
         self.norm = nn.LayerNorm(width, config.layer_norm_eps)
         self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.num_hidden_layers))
 
