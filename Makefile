@@ -18,10 +18,10 @@ SEED := 0
 .PHONY: demo test check lint types rules clean
 
 demo: $(VENV)/.installed-starter
-	@mkdir -p demo
+	@mkdir -p demo && rm -f demo/a-dog-barking.*
 	@begin=$$(date +%s); \
 	$(BIN)/ezaudio generate "$(PROMPT)" --model starter --seed $(SEED) --spectrogram \
-	    --overwrite -o demo/a-dog-barking.wav && \
+	    -o demo/a-dog-barking.wav && \
 	end=$$(date +%s) && \
 	echo "\"$(PROMPT)\", made in $$((end - begin)) s, with loading:" && \
 	echo "  sound    $(CURDIR)/demo/a-dog-barking.wav" && \
