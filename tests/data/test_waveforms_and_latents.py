@@ -68,10 +68,16 @@ def test_short_takes_are_chained_with_gaps_of_at_most_half_a_second(latents):
     assert runs and all(2 <= length <= 25 for length in runs[:-1])
 
 
-def test_the_power_sets_how_often_a_label_is_drawn(latents):
-    store = LatentStore(latents, label_power=2.0)
+def test_frequent_labels_get_their_share_of_the_draws(latents):
+    store = LatentStore(latents, frequent_share=0.9, frequent=2)
     weights = dict(zip(store.labels, store.label_weights.tolist(), strict=True))
-    assert weights == {"dog": 1.0, "rain": 9.0}
+    assert weights == pytest.approx({"dog": 0.1, "rain": 0.9})
+
+
+def test_without_a_share_labels_are_drawn_by_the_root_of_their_count(latents):
+    store = LatentStore(latents)
+    weights = dict(zip(store.labels, store.label_weights.tolist(), strict=True))
+    assert weights == pytest.approx({"dog": 1.0, "rain": 3**0.5})
 
 
 def test_the_same_seed_draws_the_same_batch(latents):

@@ -24,13 +24,21 @@ class LatentStore:
     Args:
         folder: As `ezaudio.training.latents.encode_store` writes it.
         split: Which rows batches are drawn from.
-        label_power: A label with n clips is drawn with probability proportional to
-            n ** label_power.
+        frequent_share: Share of draws that go to labels with at least `frequent` clips; None
+            leaves the shares as they come. Within either group a label with n clips is drawn with
+            probability proportional to the square root of n.
+        frequent: See above.
         spread: Share of the posterior's standard deviation that draws have; 0 means its mean.
     """
 
     def __init__(
-        self, folder: Path, *, split: str = "train", label_power: float = 1.0, spread: float = 1.0
+        self,
+        folder: Path,
+        *,
+        split: str = "train",
+        frequent_share: float | None = None,
+        frequent: int = 8,
+        spread: float = 1.0,
     ) -> None:
         self.spread = spread
         index = json.loads((folder / "index.json").read_text())
@@ -47,7 +55,11 @@ class LatentStore:
                 self.by_label[row.label].append(i)
         self.labels = sorted(self.by_label)
         counts = torch.tensor([float(len(self.by_label[label])) for label in self.labels])
-        self.label_weights = counts**label_power
+        self.label_weights = counts.sqrt()
+        common = counts >= frequent
+        if frequent_share is not None and common.any() and not common.all():
+            for group, share in ((common, frequent_share), (~common, 1 - frequent_share)):
+                self.label_weights[group] *= share / self.label_weights[group].sum()
 
     def sample(self, index: int, generator: torch.Generator) -> Tensor:
         """A draw from the posterior of a clip, normalised: (T, C)."""

@@ -42,7 +42,7 @@ class DiffusionRecipe(Config):
         start: Checkpoint to begin from.
         seconds_per_step: Seconds of latent in a batch; longer rows mean fewer of them.
         duration_s: Shortest and longest row; the length is log-uniform in between.
-        label_power, spread: See `LatentStore`.
+        frequent_share, spread: See `LatentStore`.
         text_dropout: Share of rows with the empty prompt.
         context_share: Share of rows that keep part of the latent.
         ema: Decay of the weight average that is saved.
@@ -55,7 +55,7 @@ class DiffusionRecipe(Config):
     start: Path | None = None
     seconds_per_step: float = 64.0
     duration_s: tuple[float, float] = (0.5, 10.0)
-    label_power: float = 1.0
+    frequent_share: float | None = None
     spread: float = 1.0
     text_dropout: float = 0.1
     context_share: float = 0.25
@@ -149,7 +149,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     use_threads(recipe.run)
     torch.manual_seed(recipe.run.seed)
     schedule = zero_snr_schedule()
-    store = LatentStore(recipe.latents, label_power=recipe.label_power, spread=recipe.spread)
+    store = LatentStore(recipe.latents, frequent_share=recipe.frequent_share, spread=recipe.spread)
     held_out = LatentStore(recipe.latents, split="valid", spread=recipe.spread)
     prompts = PromptTable(
         recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
