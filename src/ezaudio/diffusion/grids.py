@@ -4,11 +4,11 @@ Each function returns `steps` whole steps, strictly decreasing, beginning in pur
 The step from the last node to the clean sound is the sampler's own, so `steps` nodes make `steps`
 steps.
 
-    trailing       evenly spaced in t, ending N/steps - 1 above zero: the authors' grid. With N = 1000
-                   and 50 steps, 13 lie above 80 degrees of noise and the last is at t = 19.
+    trailing       evenly spaced in t, ending N/steps - 1 above zero: the authors' grid. Of 50 steps
+                   with N = 1000, 13 lie above 80 degrees of noise and the last is at t = 19.
     uniform-angle  phi_k = 90 (1 - k/steps) degrees: equal turns of the rotation that DDIM makes.
-    log-snr        lambda = log(alpha / sigma) evenly spaced from -3 to its value at t = 0; the first
-                   node, which that would put at 87 degrees, is moved to pure noise. Made for
+    log-snr        lambda = log(alpha / sigma) evenly spaced from -3 to its value at t = 0; the
+                   first node, which that would put at 87 degrees, is moved to pure noise. Made for
                    second-order samplers from about 8 steps on. With 2 to 4 steps it spends too many
                    of them near the clean end: take `uniform-angle` there.
 
