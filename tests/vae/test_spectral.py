@@ -1,13 +1,14 @@
-"""The spectral autoencoder: exact transforms, finite context, sensible gradients."""
+"""The spectral autoencoder: exact transforms, a known analysis, finite context, gradients."""
+
+import math
 
 import pytest
 import torch
 
 from ezaudio.vae import SpectralConfig
+from ezaudio.vae.spectral import MAGNITUDE_FLOOR
 
-SMALL = SpectralConfig(
-    latent_channels=4, encoder_width=8, encoder_depth=2, decoder_width=8, decoder_depth=2
-)
+SMALL = SpectralConfig(latent_channels=8, width=16, depth=2)
 
 
 @pytest.fixture
@@ -26,13 +27,13 @@ def test_the_inverse_transform_undoes_the_transform(vae):
 
 def test_fifty_latent_frames_stand_for_a_second(vae):
     posterior = vae.encode(torch.randn(1, 1, 24_000))
-    assert posterior.mean.shape == posterior.std.shape == (1, 4, 50)
+    assert posterior.mean.shape == posterior.std.shape == (1, 8, 50)
     assert vae.decode(posterior.mean).shape == (1, 1, 24_000)
     assert (posterior.std > 0).all()
 
 
 def test_a_frame_reaches_no_further_than_the_stated_context(vae):
-    latent = torch.randn(1, 4, 60)
+    latent = torch.randn(1, 8, 60)
     changed = latent.clone()
     changed[..., 30] += 1
     with torch.inference_mode():
@@ -64,3 +65,18 @@ def test_silence_encodes_and_decodes_to_finite_values(vae):
     posterior = vae.encode(torch.zeros(1, 1, 4800))
     assert torch.isfinite(posterior.mean).all()
     assert torch.isfinite(vae.decode(posterior.mean)).all()
+
+
+def test_the_latent_of_a_sine_is_the_log_magnitude_of_its_band(vae):
+    time = torch.arange(24_000) / 24_000
+    mean = vae.encode(0.5 * torch.sin(2 * torch.pi * 1000 * time)[None, None]).mean[0, :, 25]
+    quiet = vae.encode(0.05 * torch.sin(2 * torch.pi * 1000 * time)[None, None]).mean[0, :, 25]
+    band = int(mean.argmax())
+    centre = (vae.mel[band] * torch.arange(481) * 25.0).sum()
+    assert abs(float(centre) - 1000) < 600
+    assert float(mean[band] - quiet[band]) == pytest.approx(math.log(10), abs=0.01)
+
+
+def test_silence_is_the_floor(vae):
+    mean = vae.encode(torch.zeros(1, 1, 4800)).mean
+    torch.testing.assert_close(mean, torch.full_like(mean, math.log(MAGNITUDE_FLOOR)))

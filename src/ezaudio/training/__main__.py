@@ -13,7 +13,7 @@ from ezaudio.errors import EzAudioError, InputError
 USAGE = (
     "pack MANIFEST.csv FOLDER | vae RECIPE [key=value …] | latents PACKED VAE FOLDER"
     " | dit RECIPE [key=value …]"
-    " | bundle MANIFEST.csv VAE DIT SETTINGS.json FOLDER"
+    " | bundle MANIFEST.csv VAE LATENTS DIT SETTINGS.json FOLDER"
 )
 
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
             from ezaudio.training.diffusion import DiffusionRecipe, train_diffusion
 
             train_diffusion(load_config(DiffusionRecipe, Path(recipe), overrides))
-        case ["bundle", *paths] if len(paths) == 5:
+        case ["bundle", *paths] if len(paths) == 6:
             from ezaudio.training.bundle import bundle
 
             bundle(*map(Path, paths))

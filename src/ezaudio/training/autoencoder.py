@@ -1,14 +1,9 @@
-"""Train an autoencoder on crops of recordings: spectral losses and a small KL term.
-
-Two passes share this loop. First everything is trained; then the encoder is frozen
-(`train="decoder"`), so that latents can be cached for the diffusion model while the decoder goes on
-learning from sampled latents.
-"""
+"""Train an autoencoder on crops of recordings: spectral losses and a small KL term."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -23,7 +18,6 @@ from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.run import Run, RunConfig, use_threads
 from ezaudio.vae import OobleckConfig, SpectralConfig
 from ezaudio.vae.losses import SpectralLoss
-from ezaudio.vae.model import Autoencoder
 
 
 class AutoencoderRecipe(Config):
@@ -34,7 +28,6 @@ class AutoencoderRecipe(Config):
         waveforms: Folder of a `WaveformStore`.
         output: Folder for the run and for `vae.safetensors`.
         start: Checkpoint to begin from.
-        train: `all`, or `decoder` with the encoder frozen.
         batch, crop_s: Crops per step and their length in seconds.
         gain_db: Range of the random gain.
         kl_weight, kl_warmup_steps: Weight of the KL term and the steps over which it is raised from
@@ -46,7 +39,6 @@ class AutoencoderRecipe(Config):
     waveforms: Path
     output: Path
     start: Path | None = None
-    train: Literal["all", "decoder"] = "all"
     batch: int = 8
     crop_s: float = 1.0
     gain_db: tuple[float, float] = (-12.0, 6.0)
@@ -102,8 +94,6 @@ def train_autoencoder(recipe: AutoencoderRecipe) -> Path:
     model = recipe.model.build()
     if recipe.start is not None:
         model.load_state_dict(load_module(recipe.start).tensors)
-    if recipe.train == "decoder":
-        _freeze_encoder(model)
     average = WeightAverage(model, recipe.ema)
     optimizer = recipe.optim.build(model)
     sampler = CropSampler(WaveformStore(recipe.waveforms), recipe)
@@ -147,10 +137,3 @@ def train_autoencoder(recipe: AutoencoderRecipe) -> Path:
 
     run.loop(step, at_save)
     return recipe.output / "vae.safetensors"
-
-
-def _freeze_encoder(model: Autoencoder) -> None:
-    """Leave only the parameters that decoding uses trainable."""
-    decoding = ("decoder", "embed_latent", "to_spectrum")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.split(".")[0] in decoding)

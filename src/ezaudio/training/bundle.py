@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ezaudio.checkpoints import atomic_write, load_module, save_module, sha256_file
@@ -74,12 +75,24 @@ def write_attributions(rows: Sequence[ClipRow], path: Path) -> None:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def bundle(manifest: Path, vae: Path, dit: Path, settings: Path, folder: Path) -> None:
+def normalised(tensors: Mapping[str, Tensor], latents: Path) -> dict[str, Tensor]:
+    """An autoencoder's weights with the channel statistics of a latent store in place."""
+    index = json.loads((latents / "index.json").read_text())
+    statistics = {
+        f"latent_{name}": torch.tensor(index[name])[:, None] for name in ("shift", "scale")
+    }
+    return {**tensors, **statistics}
+
+
+def bundle(
+    manifest: Path, vae: Path, latents: Path, dit: Path, settings: Path, folder: Path
+) -> None:
     """Write a model folder.
 
     Args:
         manifest: CSV of the recordings.
-        vae: Autoencoder checkpoint with channel statistics (`latents/vae.safetensors`).
+        vae: Autoencoder checkpoint.
+        latents: Folder of the latent store that the diffusion model was trained on.
         dit: Diffusion checkpoint.
         settings: JSON with what `model.json` says besides its files: name, licence, text encoder,
             defaults.
@@ -88,9 +101,10 @@ def bundle(manifest: Path, vae: Path, dit: Path, settings: Path, folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in ((vae, "vae.safetensors"), (dit, "dit.safetensors")):
         loaded = load_module(source)
+        tensors = normalised(loaded.tensors, latents) if source == vae else loaded.tensors
         save_module(
             folder / name,
-            half_precision(loaded.tensors),
+            half_precision(tensors),
             kind=loaded.kind,
             config=loaded.config,
             extra=loaded.extra,

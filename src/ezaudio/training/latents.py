@@ -2,8 +2,8 @@
 
 Clips are trimmed to where they sound and brought to one peak level before they are encoded, so a
 model that learns from them generates sounds that begin at once and are loud enough. The statistics
-of each channel are written into the autoencoder's checkpoint, which from then on speaks in
-normalised latents.
+of each channel are kept with the latents; `ezaudio.training.bundle` writes them into the autoencoder,
+which from then on speaks in normalised latents.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ezaudio.checkpoints import load_module, save_module
+from ezaudio.checkpoints import load_module
 from ezaudio.config import load_config
 from ezaudio.data.waveforms import WaveformStore
-from ezaudio.vae import SpectralConfig
+from ezaudio.vae import VAE_FAMILIES
 from ezaudio.vae.model import Autoencoder
 
 PEAK = 0.8
@@ -79,22 +79,9 @@ def encode_store(store: WaveformStore, vae: Autoencoder, folder: Path) -> None:
     (folder / "index.json").write_text(json.dumps(index_json))
 
 
-def normalise_checkpoint(path: Path, latents: Path, output: Path) -> None:
-    """Write an autoencoder checkpoint anew with the channel statistics of a latent store inside."""
-    loaded = load_module(path)
-    index = json.loads((latents / "index.json").read_text())
-    tensors = dict(loaded.tensors)
-    for name in ("shift", "scale"):
-        tensors[f"latent_{name}"] = torch.tensor(index[name])[:, None]
-    save_module(output, tensors, kind=loaded.kind, config=loaded.config, extra=loaded.extra)
-
-
 def encode_clips(waveforms: Path, checkpoint: Path, folder: Path) -> None:
-    """Encode a waveform store with a checkpoint, and write `folder/vae.safetensors` with the
-    statistics inside.
-    """
-    loaded = load_module(checkpoint)
-    vae = load_config(SpectralConfig, loaded.config).build()
+    """Encode a waveform store with an autoencoder checkpoint."""
+    loaded = load_module(checkpoint, kind="vae")
+    vae = load_config(VAE_FAMILIES[loaded.config["kind"]], loaded.config).build()
     vae.load_state_dict(loaded.tensors)
     encode_store(WaveformStore(waveforms), vae.eval(), folder)
-    normalise_checkpoint(checkpoint, folder, folder / "vae.safetensors")

@@ -1,15 +1,16 @@
-"""Spectral autoencoder: STFT in, ConvNeXt blocks, inverse STFT out.
+"""Spectral autoencoder: a mel analysis in, ConvNeXt blocks and an inverse STFT out.
 
-The waveform is analysed by a short-time Fourier transform with hop 240 (100 frames/s at 24 kHz), a
-ConvNeXt trunk of each side works at that rate, and one strided linear map on each side joins two
-frames into one latent frame (50 frames/s). The decoder predicts a log magnitude and a phase per bin
-and leaves through the inverse transform, so
-no layer ever runs at the sample rate: one second costs about 2 GFLOP, a hundredth of the
-    convolutional Oobleck
-autoencoder at the authors' size, which is what makes it trainable on a CPU.
+The encoder is a fixed analysis: the short-time power spectrum (hop 240, 100 frames/s at 24 kHz) is
+gathered in mel bands, averaged over two frames and put on a logarithmic scale, so a latent frame
+(50 frames/s) is a column of a log-mel spectrogram. The decoder is learned: it predicts a log
+magnitude and a phase for each bin and leaves through the inverse transform, so no layer ever runs
+at the sample rate. A fixed encoder means that latents exist before any training, and that the
+decoder and the diffusion model can be trained side by side; it forgets phase, which the decoder
+invents.
 
-Deviation: the paper's autoencoder is the convolutional one (`ezaudio.vae.oobleck`). This family
-serves the bundled starter model. Sources: ConvNeXt (arXiv 2201.03545), Vocos (arXiv 2306.00814).
+Deviation: the paper's autoencoder is convolutional and learned at both ends
+(`ezaudio.vae.oobleck`). This family serves the bundled starter model, which was trained on a CPU.
+Sources: ConvNeXt (arXiv 2201.03545), Vocos (arXiv 2306.00814).
 """
 
 from __future__ import annotations
@@ -21,16 +22,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ezaudio.audio_features import mel_filterbank
 from ezaudio.config import Config
 from ezaudio.vae.model import Autoencoder
 
-MAGNITUDE_FLOOR = 1e-3
-"""STFT magnitudes below this carry no information for the encoder (about -107 dB re full-scale
-sine).
-"""
+MAGNITUDE_FLOOR = 0.1
+"""Band magnitudes are raised by this (-68 dB re full-scale sine), where quiet becomes silence."""
 
 LOG_MAGNITUDE_CEILING = 7.0
-"""Largest log magnitude that the decoder may ask for; a full-scale sine has log(480/2) = 5.5."""
+"""Largest log magnitude that the decoder may ask for; a full-scale sine has log(480 / 2) = 5.5."""
 
 
 class SpectralConfig(Config):
@@ -38,22 +38,21 @@ class SpectralConfig(Config):
 
     Attributes:
         sample_rate: Hz.
-        latent_channels: C.
+        latent_channels: C, mel bands.
         n_fft: Analysis and synthesis window in samples, four times the hop.
         frames_per_latent: STFT frames joined into one latent frame.
-        encoder_width, encoder_depth: Trunk of the encoder.
-        decoder_width, decoder_depth: Trunk of the decoder.
+        posterior_std: Standard deviation of the posterior in raw units (natural log of magnitude).
+        width, depth: Trunk of the decoder.
     """
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 24_000
-    latent_channels: int = 32
+    latent_channels: int = 80
     n_fft: int = 960
     frames_per_latent: int = 2
-    encoder_width: int = 192
-    encoder_depth: int = 4
-    decoder_width: int = 320
-    decoder_depth: int = 6
+    posterior_std: float = 0.2
+    width: int = 320
+    depth: int = 6
 
     @property
     def hop(self) -> int:
@@ -104,12 +103,13 @@ class Trunk(nn.Sequential):
 
 
 class SpectralAutoencoder(Autoencoder):
-    """STFT-in, iSTFT-out autoencoder with a Gaussian bottleneck.
+    """Log-mel analysis, learned synthesis.
 
     Shapes: waveform (B, 1, S), latent (B, C, T) with S = T * hop_samples.
     """
 
     window: Tensor
+    mel: Tensor
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__(
@@ -119,29 +119,24 @@ class SpectralAutoencoder(Autoencoder):
         )
         self.config = config
         bins, group = config.n_fft // 2 + 1, config.frames_per_latent
-        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.embed_spectrum = nn.Linear(3 * bins, config.encoder_width)
-        self.encoder = Trunk(config.encoder_width, config.encoder_depth)
-        self.to_posterior = nn.Linear(group * config.encoder_width, 2 * config.latent_channels)
-        self.embed_latent = nn.Linear(config.latent_channels, group * config.decoder_width)
-        self.decoder = Trunk(config.decoder_width, config.decoder_depth)
-        self.to_spectrum = nn.Linear(config.decoder_width, 3 * bins)
+        with torch.device("cpu"):  # constants exist even where parameters are only declared (meta)
+            self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+            self.register_buffer("mel", _band_averages(config), persistent=False)  # (C, F)
+        self.embed_latent = nn.Linear(config.latent_channels, group * config.width)
+        self.decoder = Trunk(config.width, config.depth)
+        self.to_spectrum = nn.Linear(config.width, 3 * bins)
 
     @property
     def receptive_frames(self) -> int:
         """Latent frames on each side that can reach a frame of the output."""
-        depth = max(self.config.encoder_depth, self.config.decoder_depth)
-        trunk = depth * (ConvNeXtBlock.KERNEL // 2) + 2  # 2 frames: half the STFT window
+        trunk = self.config.depth * (ConvNeXtBlock.KERNEL // 2) + 2  # 2: half the STFT window
         return -(-trunk // self.config.frames_per_latent) + 1
 
     def spectrum(self, wave: Tensor) -> Tensor:
-        """Complex STFT whose frame i is centred between samples i*hop and (i+1)*hop: (B, 1, S) ->
-        (B, T', F).
-        """
+        """Complex STFT, (B, 1, S) -> (B, T', F); frame i is centred on samples i*hop to (i+1)*hop."""
         pad = (self.config.n_fft - self.config.hop) // 2
-        frames = F.pad(wave[:, 0].float(), (pad, pad)).unfold(
-            -1, self.config.n_fft, self.config.hop
-        )
+        padded = F.pad(wave[:, 0].float(), (pad, pad))
+        frames = padded.unfold(-1, self.config.n_fft, self.config.hop)
         return torch.fft.rfft(frames * self.window)
 
     def waveform(self, spectrum: Tensor) -> Tensor:
@@ -158,16 +153,15 @@ class SpectralAutoencoder(Autoencoder):
 
     def _encode(self, wave: Tensor) -> tuple[Tensor, Tensor]:
         spectrum = self.spectrum(wave)
-        magnitude = spectrum.abs().clamp_min(MAGNITUDE_FLOOR)
-        compressed = spectrum * magnitude.pow(-0.7)  # power law 0.3: phase stays, dynamics shrink
-        features = torch.cat([magnitude.log() / 4 + 0.5, compressed.real, compressed.imag], dim=-1)
-        hidden = self.encoder(self.embed_spectrum(features.to(self.embed_spectrum.weight.dtype)))
-        grouped = rearrange(hidden, "b (t g) d -> b t (g d)", g=self.config.frames_per_latent)
-        mean, scale = self.to_posterior(grouped).transpose(1, 2).chunk(2, dim=1)  # (B, C, T) each
-        return mean, F.softplus(scale) + 1e-4
+        power = spectrum.real.square() + spectrum.imag.square()
+        bands = power @ self.mel.T  # (B, T', C)
+        joined = bands.unflatten(1, (-1, self.config.frames_per_latent)).mean(2)
+        mean = 0.5 * (joined + MAGNITUDE_FLOOR**2).log().transpose(1, 2)  # (B, C, T)
+        mean = mean.to(wave.dtype)
+        return mean, torch.full_like(mean, self.config.posterior_std)
 
     def _decode(self, latent: Tensor) -> Tensor:
-        hidden = rearrange(
+        hidden: Tensor = rearrange(
             self.embed_latent(latent.transpose(1, 2)),
             "b t (g d) -> b (t g) d",
             g=self.config.frames_per_latent,
@@ -176,3 +170,13 @@ class SpectralAutoencoder(Autoencoder):
         magnitude = log_magnitude.clamp(max=LOG_MAGNITUDE_CEILING).exp()
         norm = (real.square() + imaginary.square() + 1e-6).rsqrt()  # a unit phasor, smooth at zero
         return self.waveform(torch.complex(magnitude * real * norm, magnitude * imaginary * norm))
+
+
+def _band_averages(config: SpectralConfig) -> Tensor:
+    """Mel bands as weighted means of bins, (C, F)."""
+    bank = torch.from_numpy(
+        mel_filterbank(
+            config.sample_rate, config.n_fft, config.latent_channels, 0.0, config.sample_rate / 2
+        )
+    )
+    return (bank / bank.sum(1, keepdim=True)).float()
