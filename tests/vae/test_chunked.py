@@ -11,7 +11,7 @@ torch.manual_seed(0)
 AUTOENCODERS = {
     "oobleck": OobleckConfig(latent_channels=4, base_width=2).build(),
     "spectral": SpectralConfig(
-        latent_channels=4, encoder_width=8, encoder_depth=2, decoder_width=8, decoder_depth=2
+        latent_channels=4, width=8, depth=2
     ).build(),
 }
 families = pytest.mark.parametrize("family", AUTOENCODERS)

@@ -9,7 +9,7 @@ from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS, Autoencoder, OobleckConfig, S
 TINY = {
     "oobleck": OobleckConfig(latent_channels=4, base_width=2),
     "spectral": SpectralConfig(
-        latent_channels=4, encoder_width=8, encoder_depth=1, decoder_width=8, decoder_depth=1
+        latent_channels=4, width=8, depth=1
     ),
 }
 
