@@ -33,7 +33,7 @@ HELD_OUT = (
 
 
 def _inverted(label: str) -> str | None:
-    """ "dog barking" -> "barking dog", for labels of exactly a noun and a participle."""
+    """Turn "dog barking" into "barking dog"; only for a noun and a participle."""
     words = label.split()
     if len(words) == 2 and words[1].endswith("ing") and not words[0].endswith("ing"):
         return f"{words[1]} {words[0]}"

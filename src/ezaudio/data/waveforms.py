@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from ezaudio.audio import read_audio
 from numpy.typing import NDArray
 
+from ezaudio.audio import read_audio
 from ezaudio.data.manifest import ClipRow
 from ezaudio.errors import AudioFileError
 

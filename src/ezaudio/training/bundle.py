@@ -61,10 +61,10 @@ def write_attributions(rows: Sequence[ClipRow], path: Path) -> None:
         groups[author, row.license, row.attribution_url, row.source_repo] += 1
     lines = [
         "# Attributions\n",
-        f"The starter model was trained on {len(rows)} recordings (split `train`). Their authors, as",
-        "the publishers state them, with licence, address and the collection in which each was",
-        "published. The full list of clips, with segments and hashes, is `clips.csv`. The recordings",
-        "were cut, resampled to 24 kHz mono, trimmed and brought to one peak level before training.\n",
+        f"The starter model was trained on {len(rows)} recordings (split `train`). Their authors,",
+        "as the publishers state them, with licence, address and the collection in which each was",
+        "published. The list of clips, with segments and hashes, is `clips.csv`. The recordings",
+        "were cut, resampled to 24 kHz mono, trimmed and brought to one peak level.\n",
         "| author | licence | clips | address | collection |",
         "|---|---|---|---|---|",
     ]

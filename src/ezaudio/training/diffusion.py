@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from ezaudio.diffusion import Schedule, add_noise, velocity_loss, velocity_target, zero_snr_schedule
-from ezaudio.dit.masking import sample_regenerate_mask
 from pydantic import Field
 from torch import Tensor
 
@@ -24,7 +22,9 @@ from ezaudio.config import Config
 from ezaudio.data.latents import LatentStore
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.prompts import training_prompts
+from ezaudio.diffusion import Schedule, add_noise, velocity_loss, velocity_target, zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
+from ezaudio.dit.masking import sample_regenerate_mask
 from ezaudio.text import FlanT5Config, MiniLMConfig, TextEncoder
 from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.run import Run, RunConfig, use_threads

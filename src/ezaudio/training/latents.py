@@ -2,8 +2,8 @@
 
 Clips are trimmed to where they sound and brought to one peak level before they are encoded, so a
 model that learns from them generates sounds that begin at once and are loud enough. The statistics
-of each channel are kept with the latents; `ezaudio.training.bundle` writes them into the autoencoder,
-which from then on speaks in normalised latents.
+of each channel are kept with the latents; `ezaudio.training.bundle` writes them into the
+autoencoder, which from then on speaks in normalised latents.
 """
 
 from __future__ import annotations

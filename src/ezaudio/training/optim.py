@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ezaudio.config import Config
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class OptimConfig(Config):
@@ -56,7 +58,7 @@ def update(optimizer: torch.optim.Optimizer, *, rate: float) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-class WeightAverage:
+class WeightAverage(Generic[M]):
     """Exponential moving average of a model's parameters with a warm start.
 
     Args:
@@ -65,12 +67,13 @@ class WeightAverage:
             (10 + n)).
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: M, decay: float) -> None:
+        self.model: M = copy.deepcopy(model)
+        self.model.eval().requires_grad_(False)
         self.decay, self.updates = decay, 0
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self, model: M) -> None:
         """Move the average towards the model's present weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))

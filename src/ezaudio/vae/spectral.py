@@ -88,9 +88,11 @@ class ConvNeXtBlock(nn.Module):
         self.gain = nn.Parameter(torch.full((width,), scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        """Add what the block computes, (B, T, D)."""
+        y: Tensor = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
         y = self.project(F.gelu(self.expand(self.norm(y))))
-        return x + self.gain * y
+        added: Tensor = x + self.gain * y
+        return added
 
 
 class Trunk(nn.Sequential):
@@ -133,11 +135,15 @@ class SpectralAutoencoder(Autoencoder):
         return -(-trunk // self.config.frames_per_latent) + 1
 
     def spectrum(self, wave: Tensor) -> Tensor:
-        """Complex STFT, (B, 1, S) -> (B, T', F); frame i is centred on samples i*hop to (i+1)*hop."""
+        """Complex STFT, (B, 1, S) -> (B, T', F).
+
+        Frame i is centred on the samples from i * hop to (i + 1) * hop.
+        """
         pad = (self.config.n_fft - self.config.hop) // 2
         padded = F.pad(wave[:, 0].float(), (pad, pad))
         frames = padded.unfold(-1, self.config.n_fft, self.config.hop)
-        return torch.fft.rfft(frames * self.window)
+        spectrum: Tensor = torch.fft.rfft(frames * self.window)
+        return spectrum
 
     def waveform(self, spectrum: Tensor) -> Tensor:
         """Overlap-add inverse of `spectrum`: complex (B, T', F) -> (B, 1, S)."""
