@@ -43,6 +43,8 @@ class DiffusionRecipe(Config):
         seconds_per_step: Seconds of latent in a batch; longer rows mean fewer of them.
         duration_s: Shortest and longest row; the length is log-uniform in between.
         frequent_share, spread: See `LatentStore`.
+        step_power: A step is N * u ** step_power with u uniform; below 1, noisier steps, where it
+            is decided what is heard, come more often.
         text_dropout: Share of rows with the empty prompt.
         context_share: Share of rows that keep part of the latent.
         ema: Decay of the weight average that is saved.
@@ -57,6 +59,7 @@ class DiffusionRecipe(Config):
     duration_s: tuple[float, float] = (0.5, 10.0)
     frequent_share: float | None = None
     spread: float = 1.0
+    step_power: float = 1.0
     text_dropout: float = 0.1
     context_share: float = 0.25
     ema: float = 0.998
@@ -117,11 +120,11 @@ class Batches:
         regenerate = sample_regenerate_mask(
             size, frames, full_probability=1 - self.recipe.context_share, generator=generator
         )
-        # stratified time steps: one in each of B equal parts of the range, in random order
+        # stratified: one step in each of B equally likely parts of the range, in random order
         slots = torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)
-        steps = (
-            (slots / size * self.schedule.num_steps).long().clamp(max=self.schedule.num_steps - 1)
-        )
+        share = (slots / size) ** self.recipe.step_power
+        count = self.schedule.num_steps
+        steps = (share * count).long().clamp(max=count - 1)
         return x0, steps, regenerate, text
 
 
