@@ -1,0 +1,252 @@
+"""The parts of a model, loaded and ready: text encoder, network, schedule, autoencoder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ezaudio.checkpoints import Loaded, load_foreign, load_module, sha256_file
+from ezaudio.config import load_config
+from ezaudio.diffusion import Schedule, zero_snr_schedule
+from ezaudio.dit import DIT_PRESETS, DiTConfig, EzAudioDiT
+from ezaudio.dit.official import official_dit_state
+from ezaudio.errors import CheckpointError, InputError
+from ezaudio.hub import fetch_official
+from ezaudio.pipelines.catalogue import Model, ModelCard, find_model
+from ezaudio.pipelines.choices import allowed_names
+from ezaudio.pipelines.options import DTYPES, GenerateOptions, resolve_options
+from ezaudio.text import TEXT_ENCODERS, CachedTextEncoder
+from ezaudio.vae import VAE_FAMILIES, Autoencoder, OobleckConfig
+from ezaudio.vae.official import official_vae_state
+
+if TYPE_CHECKING:
+    from ezaudio.text import TextEncoder
+
+
+@dataclass(frozen=True)
+class Components:
+    """A model in memory.
+
+    Attributes:
+        card: what it is.
+        dit: the network, in its precision.
+        vae: the autoencoder, in float32.
+        text_encoder: gives token vectors and remembers them.
+        schedule: how much noise a diffusion step holds.
+        files: the weight files, by part.
+        device: where the network runs.
+        dtype: its precision.
+    """
+
+    card: ModelCard
+    dit: EzAudioDiT
+    vae: Autoencoder
+    text_encoder: TextEncoder
+    schedule: Schedule
+    files: Mapping[str, Path]
+    device: torch.device
+    dtype: torch.dtype
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What a sound's metadata says of the model; hashes the files when first asked."""
+        hashes = {f"{part}_sha256": file_hash(path) for part, path in self.files.items()}
+        return {"model": self.card.name, **hashes, "text_encoder": self.text_encoder.name}
+
+
+def load_components(
+    model: str | Path | Model, *, device: str | None = None, dtype: str | None = None
+) -> Components:
+    """Load a model.
+
+    Args:
+        model: a name of the catalogue, a folder, or what `find_model` gave.
+        device: None or `auto` takes CUDA, then MPS, then the CPU.
+        dtype: None or `auto` takes bfloat16 where the device is fast with it, else float32.
+
+    Raises:
+        InputError: unknown model, device or dtype.
+        CheckpointError: a file is missing or damaged, or the parts do not fit together.
+        DownloadError: a file can neither be found nor fetched.
+    """
+    found = model if isinstance(model, Model) else find_model(model)
+    place = resolve_device(device)
+    precision = resolve_dtype(dtype, place)
+    check_defaults(found)
+    files = weight_files(found)
+    dit = _load_dit(found, files["dit"]).to(place, precision).eval().requires_grad_(False)
+    vae = load_vae(found, files["vae"], place)
+    encoder = CachedTextEncoder(_build_text(found).to(place, precision))
+    _check_fit(found, dit, vae, encoder)
+    schedule = zero_snr_schedule()
+    return Components(found.card, dit, vae, encoder, schedule, files, place, precision)
+
+
+def weight_files(model: Model, parts: Sequence[str] = ("dit", "vae")) -> dict[str, Path]:
+    """Give the files of the network (`dit`) and of the autoencoder (`vae`), fetched if need be."""
+    if model.folder is not None:
+        names = {"dit": model.card.dit, "vae": model.card.vae}
+        return {part: model.folder / names[part] for part in parts}
+    published = {"dit": model.official or "", "vae": "vae"}
+    return {part: fetch_official(published[part]) for part in parts}
+
+
+def load_vae(model: Model, path: Path, device: torch.device) -> Autoencoder:
+    """Load an autoencoder for inference, in float32, its weight norm folded.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or does not fit its configuration.
+    """
+    if model.official is not None:
+        vae: Autoencoder = OobleckConfig().build()
+        tensors = official_vae_state(load_foreign(path))
+    else:
+        loaded = load_module(path, kind="vae")
+        vae, tensors = _build_vae(loaded), loaded.tensors
+    _load_state(vae, _floats(tensors), path, assign=False)
+    vae.fold_weight_norm()
+    vae.to(device).eval().requires_grad_(False)
+    return vae
+
+
+def resolve_device(device: str | None) -> torch.device:
+    """Choose where to compute.
+
+    Raises:
+        InputError: the device is unknown, or not on this machine.
+    """
+    usable = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    usable = [*(["cuda"] if usable else []), *usable]
+    usable += ["mps"] if torch.backends.mps.is_available() else []
+    usable += ["cpu"]
+    if device is None or device == "auto":
+        return torch.device(usable[0])
+    if device not in usable:
+        raise InputError("device", device, f"on this machine {allowed_names(device, usable)}, auto")
+    return torch.device(device)
+
+
+def resolve_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
+    """Choose a precision.
+
+    A CPU without bfloat16 instructions computes with it a hundred times slower than with float32.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError("dtype", dtype, allowed_names(dtype, DTYPES))
+    if dtype is not None and dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype, torch.float16)
+    if device.type == "cuda" or (device.type == "cpu" and _cpu_knows_bfloat16()):
+        return torch.bfloat16
+    return torch.float32
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; in the hub's cache a large file's name is its (checked) hash."""
+    real = path.resolve()
+    if re.fullmatch("[0-9a-f]{64}", real.name):
+        return real.name
+    return sha256_file(real)
+
+
+def check_defaults(model: Model) -> GenerateOptions:
+    """Give the options that hold when the user sets none.
+
+    Raises:
+        CheckpointError: `model.json` holds a default that is not allowed.
+    """
+    try:
+        return resolve_options(GenerateOptions, {}, model.card.defaults)
+    except InputError as error:
+        raise CheckpointError(f"{model.card.name}: in its defaults, {error}") from None
+
+
+def _cpu_knows_bfloat16() -> bool:
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in checks)
+
+
+def _load_dit(model: Model, path: Path) -> EzAudioDiT:
+    if model.official is not None:
+        config = DIT_PRESETS[model.official]
+        content = load_foreign(path)
+        tensors = official_dit_state(content.get("model", content))
+    else:
+        loaded = load_module(path, kind="dit")
+        config, tensors = _parsed(DiTConfig, loaded), loaded.tensors
+    with torch.device("meta"):
+        dit = config.build()
+    _load_state(dit, _floats(tensors), path, assign=True)
+    return dit
+
+
+def _build_vae(loaded: Loaded) -> Autoencoder:
+    kind = str(loaded.config.get("kind"))
+    if kind not in VAE_FAMILIES:
+        raise CheckpointError(f"{loaded.path}: autoencoder of kind {kind!r} is unknown")
+    vae: Autoencoder = _parsed(VAE_FAMILIES[kind], loaded).build()
+    return vae
+
+
+def _parsed(cls: Any, loaded: Loaded) -> Any:
+    try:
+        return load_config(cls, loaded.config)
+    except InputError as error:
+        raise CheckpointError(f"{loaded.path}: in its configuration, {error}") from None
+
+
+def _floats(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring half-precision weights to float32."""
+    return {name: x.float() if x.is_floating_point() else x for name, x in tensors.items()}
+
+
+def _load_state(
+    module: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool
+) -> None:
+    try:
+        module.load_state_dict(tensors, strict=True, assign=assign)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+        detail = (lines or [str(error)])[0][:120]
+        raise CheckpointError(
+            f"{path}: its tensors do not fit its configuration ({detail})"
+        ) from None
+
+
+def _build_text(model: Model) -> TextEncoder:
+    settings = dict(model.card.text)
+    kind = str(settings.get("kind"))
+    if kind not in TEXT_ENCODERS:
+        raise CheckpointError(
+            f"{model.card.name}: its text encoder {kind!r} is not "
+            f"{allowed_names(kind, TEXT_ENCODERS)}"
+        )
+    path = settings.get("path")
+    if isinstance(path, str) and model.folder is not None:
+        settings["path"] = str(model.folder / path)
+    try:
+        return load_config(TEXT_ENCODERS[kind], settings).build()
+    except InputError as error:
+        raise CheckpointError(f"{model.card.name}: in its text encoder, {error}") from None
+
+
+def _check_fit(model: Model, dit: EzAudioDiT, vae: Autoencoder, text: TextEncoder) -> None:
+    pairs = {
+        "latent channels of network and autoencoder": (
+            dit.config.latent_channels,
+            vae.latent_channels,
+        ),
+        "text widths of network and encoder": (dit.config.text_width, text.width),
+    }
+    for what, (one, other) in pairs.items():
+        if one != other:
+            raise CheckpointError(f"{model.card.name}: {what} differ, {one} and {other}")

@@ -1,0 +1,189 @@
+"""The authors' checkpoints, turned into a model folder.
+
+Which file holds what is seen from its layout: `{"model": ...}` is a diffusion transformer,
+`{"state_dict": {"autoencoder...": ...}}` an autoencoder. The transformer's configuration is not in
+the file; the released L and XL are recognised by their width, others need their settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from ezaudio.checkpoints import load_foreign, save_module, sha256_file, write_bytes
+from ezaudio.dit import DIT_PRESETS, DiTConfig
+from ezaudio.dit.official import official_dit_config, official_dit_state
+from ezaudio.errors import CheckpointError, InputError
+from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, ModelCard
+from ezaudio.text import TEXT_ENCODERS
+from ezaudio.vae import OobleckConfig
+from ezaudio.vae.official import official_vae_config, official_vae_state
+
+_PUBLISHED = ("l", "xl")
+_WIDTH_TENSOR = "patch_embed.proj.weight"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the files do not say.
+
+    Attributes:
+        dit: the authors' settings of the transformer; None for the released L and XL.
+        vae: the authors' settings of the autoencoder; None for the released one.
+        text: settings of the text encoder; None takes the published model's.
+        name: of the model; None takes the published model's.
+        licence: of the weights.
+        max_duration_s: longest sound that can be asked for.
+    """
+
+    dit: Mapping[str, Any] | None = None
+    vae: Mapping[str, Any] | None = None
+    text: Mapping[str, Any] | None = None
+    name: str | None = None
+    licence: str = "MIT"
+    max_duration_s: float = 10.0
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read the authors' settings, JSON or YAML.
+
+    Raises:
+        InputError: the file cannot be read, or is not a mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = None
+    if not isinstance(values, dict):
+        raise InputError("settings", str(path), "a readable JSON or YAML file with a mapping")
+    return values
+
+
+def convert(
+    checkpoints: Sequence[str | Path], folder: str | Path, settings: Settings
+) -> list[Path]:
+    """Write what the checkpoints hold into a folder, and `model.json` when it is then complete.
+
+    Args:
+        checkpoints: files of the authors; at most one of each kind.
+        folder: is made when it is not there.
+        settings: what the files do not say.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, refused, or does not fit its settings.
+        InputError: two files of one kind, or settings are missing.
+        OutputError: a file cannot be written.
+    """
+    folder = Path(folder)
+    read: dict[str, _Converted] = {}
+    for path in map(Path, checkpoints):
+        made = _convert_file(path, settings)
+        if made.kind in read:
+            raise InputError("checkpoint", str(path), f"one file of kind {made.kind}")
+        read[made.kind] = made
+    if not read:
+        raise InputError("checkpoints", [], "at least one file")
+    card = _card(read["dit"], settings) if "dit" in read else None
+    written = []
+    for kind, made in read.items():
+        target = folder / f"{kind}.safetensors"
+        save_module(target, made.tensors, kind=kind, config=made.config, extra=made.extra)
+        written.append(target)
+    if card is not None:
+        text = card.model_dump_json(indent=2, exclude_defaults=False) + "\n"
+        write_bytes(folder / CARD_NAME, text.encode())
+        written.append(folder / CARD_NAME)
+    return written
+
+
+@dataclass(frozen=True)
+class _Converted:
+    kind: str
+    tensors: dict[str, Tensor]
+    config: DiTConfig | OobleckConfig
+    extra: dict[str, Any]
+
+
+def _convert_file(path: Path, settings: Settings) -> _Converted:
+    content = load_foreign(path)
+    extra = {"source": path.name, "source_sha256": sha256_file(path)}
+    state = content.get("state_dict", content)
+    if isinstance(state, dict) and any(str(name).startswith("autoencoder.") for name in state):
+        config = OobleckConfig() if settings.vae is None else official_vae_config(settings.vae)
+        tensors = official_vae_state({"state_dict": _tensors(state, path)}, config)
+        _check(config, tensors, path)
+        return _Converted("vae", tensors, config, extra)
+    state = content.get("model", content)
+    if not isinstance(state, dict) or f"{_WIDTH_TENSOR}" not in _plain(state):
+        raise CheckpointError(
+            f"{path}: neither a diffusion transformer nor an autoencoder of EzAudio"
+        )
+    theirs = _tensors(state, path)
+    dit = _dit_config(theirs, settings, path)
+    tensors = official_dit_state(theirs)
+    _check(dit, tensors, path)
+    return _Converted("dit", tensors, dit, extra)
+
+
+def _plain(state: Mapping[str, Any]) -> set[str]:
+    return {str(name).removeprefix("model.") for name in state}
+
+
+def _tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise CheckpointError(f"{path}: {odd[0]!r} is not a tensor")
+    return dict(state)
+
+
+def _dit_config(state: Mapping[str, Tensor], settings: Settings, path: Path) -> DiTConfig:
+    if settings.dit is not None:
+        return official_dit_config(settings.dit.get("model", settings.dit))
+    width = next(len(x) for name, x in state.items() if name.endswith(_WIDTH_TENSOR))
+    for name in _PUBLISHED:
+        if DIT_PRESETS[name].width == width:
+            return DIT_PRESETS[name]
+    raise CheckpointError(
+        f"{path}: a transformer of width {width} is neither L nor XL; give its settings "
+        "(--dit-config)"
+    )
+
+
+def _check(config: DiTConfig | OobleckConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load strictly into an empty network, which costs nothing."""
+    with torch.device("meta"):
+        network: torch.nn.Module = config.build()
+    try:
+        network.load_state_dict({name: x.to("meta") for name, x in tensors.items()}, strict=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+        raise CheckpointError(f"{path}: does not fit its settings ({lines[0][:120]})") from None
+
+
+def _card(dit: _Converted, settings: Settings) -> ModelCard:
+    published = next((name for name in _PUBLISHED if DIT_PRESETS[name] == dit.config), None)
+    known = CATALOGUE[published] if published is not None else None
+    text = settings.text
+    if text is None and isinstance(known, ModelCard):
+        text = known.text
+    if text is None:
+        raise InputError(
+            "text",
+            None,
+            f"settings of the text encoder, its kind one of {', '.join(TEXT_ENCODERS)}",
+        )
+    return ModelCard(
+        name=settings.name or published or "converted",
+        licence=settings.licence,
+        text=dict(text),
+        max_duration_s=settings.max_duration_s,
+        defaults={"duration_s": min(10.0, settings.max_duration_s)},
+    )

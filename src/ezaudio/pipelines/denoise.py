@@ -1,0 +1,154 @@
+"""From prompts and seeds to a latent: the paper's Figure 1, for one batch.
+
+    text       = encoder(prompts)                    # once per distinct prompt
+    condition  = dit.prepare(text, timesteps)        # once per batch; the steps once per generation
+    velocity   = guide(positive and negative branch in one forward pass)
+    latent     = sampler(velocity, noise of the seeds)
+
+A row depends on its prompt, its seed and the settings alone: what else is in the batch changes
+nothing but rounding.
+
+When a part of a sound is kept (editing), the velocity of the kept frames is not asked for but known:
+v = (alpha x_t - known) / sigma ends in `known`. So the kept frames carry `known` with the noise of
+the present step, as in training, and end as `known` with every sampler.
+
+Deviation: the authors let the network move the kept frames too, where training gave it no loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ezaudio.diffusion import SAMPLERS, TIME_GRIDS, SeededNoise, StepCallback, Velocity, guide
+from ezaudio.dit import Condition
+from ezaudio.pipelines.components import Components
+from ezaudio.pipelines.options import SamplingOptions
+
+if TYPE_CHECKING:
+    from ezaudio.dit.condition import PreparedSteps
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sounds that are denoised together.
+
+    Attributes:
+        prompts: B of them.
+        negative_prompts: B of them.
+        seeds: B of them.
+        frames: latent frames, T.
+        options: how; its prompt and seed are not looked at.
+    """
+
+    prompts: Sequence[str]
+    negative_prompts: Sequence[str]
+    seeds: Sequence[int]
+    frames: int
+    options: SamplingOptions
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A part of a sound that stays.
+
+    Attributes:
+        known: latent of the sound, `(B, C, T)`.
+        regenerate: True where it is made anew, bool `(B, 1, T)`.
+    """
+
+    known: Tensor
+    regenerate: Tensor
+
+
+@dataclass
+class Denoiser:
+    """Denoises batches, and remembers the prepared diffusion steps between them.
+
+    Attributes:
+        parts: the model.
+    """
+
+    parts: Components
+    _steps: dict[tuple[int, ...], PreparedSteps | None] = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def __call__(
+        self, batch: Batch, *, kept: Kept | None = None, callback: StepCallback | None = None
+    ) -> Tensor:
+        """Make latents `(B, C, T)`, float32 on the model's device."""
+        parts, options = self.parts, batch.options
+        timesteps = TIME_GRIDS[options.grid](parts.schedule, options.steps)
+        noise = SeededNoise(
+            batch.seeds, parts.vae.latent_channels, batch.frames, device=parts.device
+        )
+        latent = SAMPLERS[options.sampler](
+            self._velocity(batch, timesteps, kept),
+            noise(),
+            schedule=parts.schedule,
+            timesteps=timesteps,
+            noise_source=noise,
+            eta=options.eta,
+            callback=callback,
+        )
+        return latent if kept is None else torch.where(kept.regenerate, latent, kept.known)
+
+    def _velocity(self, batch: Batch, timesteps: Tensor, kept: Kept | None) -> Velocity:
+        options = batch.options
+        positive = self._condition(batch.prompts, timesteps)
+        network = _Network(self.parts, kept)
+        if options.guidance_scale == 1.0:
+            return lambda x_t, t: network(x_t, t, positive)
+        negative = self._condition(batch.negative_prompts, timesteps)
+        both = Condition.cat([positive, negative])
+
+        def pair(x_t: Tensor, t: float) -> tuple[Tensor, Tensor]:
+            v_pos, v_neg = network(torch.cat([x_t, x_t]), t, both).chunk(2)
+            return v_pos, v_neg
+
+        return guide(
+            pair,
+            lambda x_t, t: network(x_t, t, positive),
+            scale=options.guidance_scale,
+            rescale=options.guidance_rescale,
+            interval=options.guidance_interval,
+            schedule=self.parts.schedule,
+        )
+
+    def _condition(self, prompts: Sequence[str], timesteps: Tensor) -> Condition:
+        """Prepare each distinct prompt once, and the steps once per generation."""
+        distinct = list(dict.fromkeys(prompts))
+        text = self.parts.text_encoder(distinct)
+        key = tuple(int(t) for t in timesteps)
+        if key in self._steps:
+            condition = replace(self.parts.dit.prepare(text), steps=self._steps[key])
+        else:
+            condition = self.parts.dit.prepare(text, timesteps)
+            self._steps[key] = condition.steps
+        return condition.select([distinct.index(prompt) for prompt in prompts])
+
+
+class _Network:
+    """The network as a velocity in float32, whatever its own precision; kept frames stay known."""
+
+    def __init__(self, parts: Components, kept: Kept | None) -> None:
+        self.parts, self.kept = parts, kept
+
+    def __call__(self, x_t: Tensor, t: float, condition: Condition) -> Tensor:
+        low = x_t.to(self.parts.dtype)
+        if self.kept is None:
+            free: Tensor = self.parts.dit(low, t, condition)
+            return free.float()
+        copies = len(x_t) // len(self.kept.known)
+        known = self.kept.known.repeat(copies, 1, 1)
+        regenerate = self.kept.regenerate.repeat(copies, 1, 1)
+        velocity = self.parts.dit(
+            low, t, condition, known=known.to(self.parts.dtype), regenerate=regenerate
+        )
+        here = self.parts.schedule.node(t)
+        steady = (here.alpha * x_t - known) / here.sigma
+        return torch.where(regenerate, velocity.float(), steady)

@@ -1,0 +1,167 @@
+"""A model as one object: generate, edit, reconstruct."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ezaudio.pipelines.components import Components, load_components
+from ezaudio.pipelines.edit import edit
+from ezaudio.pipelines.generate import Request, generate
+from ezaudio.pipelines.options import (
+    EditOptions,
+    GenerateOptions,
+    check_count,
+    check_prompt,
+    resolve_options,
+)
+from ezaudio.pipelines.reconstruct import Reconstruction, reconstruct
+from ezaudio.pipelines.results import Sound, Sounds
+
+if TYPE_CHECKING:
+    from ezaudio.pipelines.progress import Callback
+    from ezaudio.types import Clip
+
+DEFAULT_BATCH_SIZE = 8
+MAX_BATCH_SIZE = 256
+
+
+class EzAudio:
+    """A text-to-audio model, ready to use.
+
+    Args:
+        parts: the model in memory.
+    """
+
+    def __init__(self, parts: Components) -> None:
+        self.parts = parts
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "starter",
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> EzAudio:
+        """Load a model.
+
+        Args:
+            model: `starter`, `l`, `xl`, or a model folder.
+            device: `cpu`, `cuda`, `cuda:N`, `mps`; None takes the best.
+            dtype: `float32`, `bfloat16`, `float16`; None takes what suits the device.
+
+        Raises:
+            InputError: unknown model, device or dtype.
+            CheckpointError: a file is missing or damaged.
+            DownloadError: a file can neither be found nor fetched.
+        """
+        return cls(load_components(model, device=device, dtype=dtype))
+
+    @property
+    def sample_rate(self) -> int:
+        """Of all sounds, in Hz."""
+        return self.parts.vae.sample_rate
+
+    @property
+    def max_duration_s(self) -> float:
+        """Longest sound that can be asked for."""
+        return self.parts.card.max_duration_s
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        callback: Callback | None = None,
+        **settings: Any,
+    ) -> Sounds:
+        """Make sounds from prompts.
+
+        Args:
+            prompts: one or several.
+            batch_size: most sounds that are made at once; bounds the memory.
+            callback: told about every step; returning False ends the work with `Cancelled`.
+            **settings: fields of `GenerateOptions`, such as `duration_s`, `seed` and `num`; what is
+                left out has the model's default.
+
+        Returns:
+            `num` takes of each prompt, those of one prompt next to each other.
+
+        Raises:
+            InputError: a prompt or a setting is not allowed.
+            Cancelled: the callback asked for it.
+        """
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        options = self.options(**settings)
+        requests = [Request(check_prompt(text), options) for text in texts]
+        made = dict(self.generate_each(requests, batch_size=batch_size, callback=callback))
+        return Sounds(tuple(made[index] for index in sorted(made)))
+
+    def generate_each(
+        self,
+        requests: Sequence[Request],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        callback: Callback | None = None,
+    ) -> Iterator[tuple[int, Sound]]:
+        """Make sounds with settings of their own, and give each when its batch is ready.
+
+        Yields:
+            Place of the sound (requests in order, takes within), and the sound.
+        """
+        size = check_count(batch_size, "batch_size", MAX_BATCH_SIZE)
+        return generate(self.parts, requests, batch_size=size, callback=callback)
+
+    def edit(
+        self,
+        sound: Clip | str | Path,
+        prompt: str,
+        spans: Sequence[tuple[float, float]],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        callback: Callback | None = None,
+        **settings: Any,
+    ) -> Sounds:
+        """Make spans of a sound anew; what lies outside them stays bit for bit.
+
+        Args:
+            sound: a file, or a clip; another rate is resampled to the model's.
+            prompt: what is heard in the spans.
+            spans: (start, end) in seconds each; an end past the sound's makes it longer.
+            batch_size: most takes that are made at once.
+            callback: as in `generate`.
+            **settings: fields of `EditOptions`.
+
+        Returns:
+            `num` takes of the whole sound.
+
+        Raises:
+            InputError: the prompt, a span or a setting is not allowed.
+            AudioFileError: the file cannot be read.
+            Cancelled: the callback asked for it.
+        """
+        options = resolve_options(EditOptions, self.parts.card.defaults, settings)
+        size = check_count(batch_size, "batch_size", MAX_BATCH_SIZE)
+        items = edit(
+            self.parts, sound, check_prompt(prompt), spans, options, batch_size=size,
+            callback=callback,
+        )  # fmt: skip
+        return Sounds(tuple(items))
+
+    def reconstruct(self, sound: Clip | str | Path) -> Reconstruction:
+        """Pass a sound through the autoencoder and back.
+
+        Raises:
+            AudioFileError: the file cannot be read.
+        """
+        return reconstruct(self.parts.vae, sound)
+
+    def options(self, **settings: Any) -> GenerateOptions:
+        """Settings of the user over the defaults of the model.
+
+        Raises:
+            InputError: a setting is unknown or not allowed.
+        """
+        return resolve_options(GenerateOptions, self.parts.card.defaults, settings)
