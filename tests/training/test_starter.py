@@ -45,6 +45,7 @@ def autoencoder_recipe(folder, **changes):
     model = {
         "kind": "spectral",
         "latent_channels": 4,
+        "mel_bands": 8,
         "width": 8,
         "depth": 1,
     }

@@ -1,12 +1,16 @@
-"""Spectral autoencoder: a mel analysis in, ConvNeXt blocks and an inverse STFT out.
+"""Spectral autoencoder: a mel-cepstral analysis in, ConvNeXt blocks and an inverse STFT out.
 
 The encoder is a fixed analysis: the short-time power spectrum (hop 240, 100 frames/s at 24 kHz) is
-gathered in mel bands, averaged over two frames and put on a logarithmic scale, so a latent frame
-(50 frames/s) is a column of a log-mel spectrogram. The decoder is learned: it predicts a log
-magnitude and a phase for each bin and leaves through the inverse transform, so no layer ever runs
-at the sample rate. A fixed encoder means that latents exist before any training, and that the
-decoder and the diffusion model can be trained side by side; it forgets phase, which the decoder
-invents.
+gathered in mel bands, averaged over two frames (50 latent frames/s), put on a logarithmic scale, and
+turned into cepstral coefficients by an orthonormal cosine transform over the bands. Neighbouring
+bands rise and fall together; coefficients hardly do, so that after each is brought to unit variance
+white noise is already close to the covariance of latents, and a diffusion model need not learn to
+take noise out of directions in which sounds do not vary.
+
+The decoder goes back to bands and is learned from there: it predicts a log magnitude and a phase for
+each bin and leaves through the inverse transform, so no layer ever runs at the sample rate. A fixed
+encoder means that latents exist before any training, and that decoder and diffusion model can be
+trained side by side; it forgets phase, which the decoder invents.
 
 Deviation: the paper's autoencoder is convolutional and learned at both ends
 (`ezaudio.vae.oobleck`). This family serves the bundled starter model, which was trained on a CPU.
@@ -15,6 +19,7 @@ Sources: ConvNeXt (arXiv 2201.03545), Vocos (arXiv 2306.00814).
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -38,7 +43,8 @@ class SpectralConfig(Config):
 
     Attributes:
         sample_rate: Hz.
-        latent_channels: C, mel bands.
+        latent_channels: C, the lowest cepstral coefficients.
+        mel_bands: Bands of the analysis, at least C.
         n_fft: Analysis and synthesis window in samples, four times the hop.
         frames_per_latent: STFT frames joined into one latent frame.
         posterior_std: Standard deviation of the posterior in raw units (natural log of magnitude).
@@ -47,7 +53,8 @@ class SpectralConfig(Config):
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 24_000
-    latent_channels: int = 80
+    latent_channels: int = 64
+    mel_bands: int = 80
     n_fft: int = 960
     frames_per_latent: int = 2
     posterior_std: float = 0.2
@@ -112,6 +119,7 @@ class SpectralAutoencoder(Autoencoder):
 
     window: Tensor
     mel: Tensor
+    cosines: Tensor
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__(
@@ -123,8 +131,9 @@ class SpectralAutoencoder(Autoencoder):
         bins, group = config.n_fft // 2 + 1, config.frames_per_latent
         with torch.device("cpu"):  # constants exist even where parameters are only declared (meta)
             self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-            self.register_buffer("mel", _band_averages(config), persistent=False)  # (C, F)
-        self.embed_latent = nn.Linear(config.latent_channels, group * config.width)
+            self.register_buffer("mel", _band_averages(config), persistent=False)
+            self.register_buffer("cosines", _cosines(config), persistent=False)
+        self.embed_bands = nn.Linear(config.mel_bands, group * config.width)
         self.decoder = Trunk(config.width, config.depth)
         self.to_spectrum = nn.Linear(config.width, 3 * bins)
 
@@ -160,15 +169,15 @@ class SpectralAutoencoder(Autoencoder):
     def _encode(self, wave: Tensor) -> tuple[Tensor, Tensor]:
         spectrum = self.spectrum(wave)
         power = spectrum.real.square() + spectrum.imag.square()
-        bands = power @ self.mel.T  # (B, T', C)
+        bands = power @ self.mel.T  # (B, T', mel bands)
         joined = bands.unflatten(1, (-1, self.config.frames_per_latent)).mean(2)
-        mean = 0.5 * (joined + MAGNITUDE_FLOOR**2).log().transpose(1, 2)  # (B, C, T)
-        mean = mean.to(wave.dtype)
+        log_mel = 0.5 * (joined + MAGNITUDE_FLOOR**2).log()
+        mean = (log_mel @ self.cosines.T).transpose(1, 2).to(wave.dtype)  # (B, C, T)
         return mean, torch.full_like(mean, self.config.posterior_std)
 
     def _decode(self, latent: Tensor) -> Tensor:
         hidden: Tensor = rearrange(
-            self.embed_latent(latent.transpose(1, 2)),
+            self.embed_bands(latent.transpose(1, 2) @ self.cosines),
             "b t (g d) -> b (t g) d",
             g=self.config.frames_per_latent,
         )
@@ -179,10 +188,18 @@ class SpectralAutoencoder(Autoencoder):
 
 
 def _band_averages(config: SpectralConfig) -> Tensor:
-    """Mel bands as weighted means of bins, (C, F)."""
-    bank = torch.from_numpy(
-        mel_filterbank(
-            config.sample_rate, config.n_fft, config.latent_channels, 0.0, config.sample_rate / 2
-        )
+    """Mel bands as weighted means of bins, (mel bands, F)."""
+    bank = mel_filterbank(
+        config.sample_rate, config.n_fft, config.mel_bands, 0.0, config.sample_rate / 2
     )
-    return (bank / bank.sum(1, keepdim=True)).float()
+    return torch.from_numpy(bank / bank.sum(1, keepdims=True)).float()
+
+
+def _cosines(config: SpectralConfig) -> Tensor:
+    """First rows of the orthonormal cosine transform (DCT-II) over mel bands, (C, mel bands)."""
+    order = torch.arange(config.latent_channels, dtype=torch.float64)[:, None]
+    band = torch.arange(config.mel_bands, dtype=torch.float64)[None]
+    rows = torch.cos(math.pi / config.mel_bands * (band + 0.5) * order)
+    rows *= math.sqrt(2 / config.mel_bands)
+    rows[0] /= math.sqrt(2)
+    return rows.float()
