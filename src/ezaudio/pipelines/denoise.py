@@ -8,7 +8,7 @@
 A row depends on its prompt, its seed and the settings alone: what else is in the batch changes
 nothing but rounding.
 
-When a part of a sound is kept (editing), the velocity of the kept frames is not asked for but known:
+When a part of a sound is kept (editing), the velocity of the kept frames is not asked for:
 v = (alpha x_t - known) / sigma ends in `known`. So the kept frames carry `known` with the noise of
 the present step, as in training, and end as `known` with every sampler.
 

@@ -7,6 +7,7 @@ here, from a prompt, is one that no other sound of the run and no existing file 
 from __future__ import annotations
 
 import re
+import shutil
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from ezaudio.checkpoints import atomic_write
 from ezaudio.errors import InputError, OutputError
 
 _STEM_CHARACTERS = 48
+_LEAST_BYTES = {".wav": 2.0, ".flac": 0.2}
+"""Per sample; what a sound takes at least."""
+
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(10))}
 
 
@@ -45,6 +49,20 @@ class Files:
     """
 
     paths: tuple[Path, ...]
+
+    def check_space(self, samples: int) -> None:
+        """Refuse a disk that cannot hold so many samples in all; a full one fails at writing.
+
+        Raises:
+            OutputError: there is less room than even the smallest files of this kind take.
+        """
+        needed = int(samples * _LEAST_BYTES.get(self.paths[0].suffix.lower(), 0.0))
+        free = shutil.disk_usage(self.paths[0].parent).free
+        if free < needed:
+            raise OutputError(
+                f"cannot write {self.paths[0]}: {needed / 1e6:.1f} MB are needed, "
+                f"{free / 1e6:.1f} MB are free"
+            )
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

@@ -1,0 +1,158 @@
+"""`ezaudio`: finds the command, and says in one line what went wrong.
+
+A command's module is imported when the command is used, so that `ezaudio --help` stays fast. To add
+a command: write `cli/NAME.py` with a function NAME, and add a line to `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ezaudio import __version__
+from ezaudio.errors import EzAudioError, InputError
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "generate": "Make sounds from prompts.",
+        "edit": "Make a span of a sound anew, or go on past its end.",
+        "reconstruct": "Pass sounds through the autoencoder and measure how far they come back.",
+        "models": "List what is bundled, cached or can be fetched, with licence and size.",
+        "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
+        "info": "Show what made a sound file, or what is in a checkpoint.",
+    }
+)
+"""Every command, with its help."""
+
+_INTERRUPTED = 130
+
+
+class Commands(dict[str, Any]):
+    """The commands by name; each is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        command = super().__getitem__(name)
+        if command is None:
+            module = import_module(f"ezaudio.cli.{name}")
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            single.command(name, help=COMMANDS[name])(getattr(module, name))
+            command = self[name] = typer.main.get_command(single)
+        return command
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Import a command that exists."""
+        if name not in self:
+            return default
+        return self[name]
+
+    def values(self) -> Any:
+        """Import all commands."""
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        """Import all commands."""
+        return [(name, self[name]) for name in self]
+
+
+class LazyGroup(TyperGroup):
+    """A group whose help does not import its commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands(dict.fromkeys(COMMANDS))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names, in the order of `COMMANDS`."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ezaudio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ezaudio(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version)
+    ] = False,
+) -> None:
+    """Sound effects from sentences. `ezaudio COMMAND --help` explains a command."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Returns:
+        0; 2 for bad input or a place that cannot be written; 130 after Ctrl-C; 1 for the rest.
+    """
+    try:
+        code = typer.main.get_command(app).main(
+            list(arguments), prog_name="ezaudio", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except EzAudioError as error:
+        return _fail(_with_flag(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped.", file=sys.stderr)
+        return _INTERRUPTED
+    except Exception as error:
+        for line, code in _known(error):
+            return _fail(line, code)
+        raise
+
+
+def _known(error: Exception) -> Iterator[tuple[str, int]]:
+    """Say what a foreign error means, if it is not a bug."""
+    explain = getattr(error, "format_message", None)  # typer's own complaints about the arguments
+    if explain is not None:
+        yield explain(), int(getattr(error, "exit_code", 2))
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if memory or "can't allocate memory" in str(error):
+        yield "out of memory; try `--batch-size 1` or a shorter duration.", 1
+
+
+def _with_flag(error: EzAudioError) -> str:
+    """Name the option as it is written on the command line."""
+    from ezaudio.cli.options import FLAGS
+
+    if isinstance(error, InputError) and error.field in FLAGS:
+        return str(InputError(FLAGS[error.field], error.got, error.allowed))
+    return str(error)
+
+
+def _fail(message: str, code: int) -> int:
+    with suppress(OSError):
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()
