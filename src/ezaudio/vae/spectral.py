@@ -53,7 +53,7 @@ class SpectralConfig(Config):
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 24_000
-    latent_channels: int = 64
+    latent_channels: int = 32
     mel_bands: int = 80
     n_fft: int = 960
     frames_per_latent: int = 2
