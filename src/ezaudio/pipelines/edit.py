@@ -44,6 +44,23 @@ Takes = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class EditRequest:
+    """An edit that is wanted.
+
+    Attributes:
+        sound: a file, or a clip; it is brought to the model's rate and one channel.
+        prompt: what is heard in the spans.
+        spans: (start, end) in seconds.
+        options: how, and how many takes.
+    """
+
+    sound: Clip | str | Path
+    prompt: str
+    spans: Sequence[tuple[float, float]]
+    options: EditOptions
+
+
+@dataclass(frozen=True)
 class Job:
     """An edit, spelled out.
 
@@ -64,10 +81,7 @@ class Job:
 
 def edit(
     parts: Components,
-    sound: Clip | str | Path,
-    prompt: str,
-    spans: Sequence[tuple[float, float]],
-    options: EditOptions,
+    request: EditRequest,
     *,
     batch_size: int,
     callback: Callback | None = None,
@@ -76,10 +90,7 @@ def edit(
 
     Args:
         parts: the model.
-        sound: a file, or a clip; it is brought to the model's rate and one channel.
-        prompt: what is heard in the spans.
-        spans: (start, end) in seconds.
-        options: how, and how many takes.
+        request: what is wanted.
         batch_size: most takes that are made at once.
         callback: told about every step.
 
@@ -91,9 +102,10 @@ def edit(
         InputError: a span is not allowed.
         Cancelled: the callback asked for it.
     """
+    sound, prompt, options = request.sound, request.prompt, request.options
     vae, rate = parts.vae, parts.vae.sample_rate
     clip = load_clip(sound, rate)
-    wanted = check_spans(spans, clip.duration_s, parts.card.max_duration_s)
+    wanted = check_spans(request.spans, clip.duration_s, parts.card.max_duration_s)
     places = spans_in_samples(wanted, len(clip.samples), rate)
     length = max(len(clip.samples), places[-1].end)
     limits = WindowLimits(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ezaudio.pipelines.components import Components, load_components
-from ezaudio.pipelines.edit import edit
+from ezaudio.pipelines.edit import EditRequest, edit
 from ezaudio.pipelines.generate import Request, generate
 from ezaudio.pipelines.options import (
     EditOptions,
@@ -29,6 +29,11 @@ MAX_BATCH_SIZE = 256
 
 class EzAudio:
     """A text-to-audio model, ready to use.
+
+    Settings are fields of `GenerateOptions` and `EditOptions`, such as `duration_s`, `seed` and
+    `num`; what is left out has the model's default. A callback is told about every step (see
+    `Progress`); when it returns False the work ends with `Cancelled`. `batch_size` is the number of
+    sounds that are made at once; it bounds the memory and changes nothing in the sounds.
 
     Args:
         parts: the model in memory.
@@ -54,8 +59,7 @@ class EzAudio:
 
         Raises:
             InputError: unknown model, device or dtype.
-            CheckpointError: a file is missing or damaged.
-            DownloadError: a file can neither be found nor fetched.
+            EzAudioError: a file is missing, damaged, or cannot be fetched.
         """
         return cls(load_components(model, device=device, dtype=dtype))
 
@@ -63,11 +67,6 @@ class EzAudio:
     def sample_rate(self) -> int:
         """Of all sounds, in Hz."""
         return self.parts.vae.sample_rate
-
-    @property
-    def max_duration_s(self) -> float:
-        """Longest sound that can be asked for."""
-        return self.parts.card.max_duration_s
 
     def generate(
         self,
@@ -77,24 +76,14 @@ class EzAudio:
         callback: Callback | None = None,
         **settings: Any,
     ) -> Sounds:
-        """Make sounds from prompts.
-
-        Args:
-            prompts: one or several.
-            batch_size: most sounds that are made at once; bounds the memory.
-            callback: told about every step; returning False ends the work with `Cancelled`.
-            **settings: fields of `GenerateOptions`, such as `duration_s`, `seed` and `num`; what is
-                left out has the model's default.
-
-        Returns:
-            `num` takes of each prompt, those of one prompt next to each other.
+        """Make `num` takes of each prompt, those of one prompt next to each other.
 
         Raises:
             InputError: a prompt or a setting is not allowed.
             Cancelled: the callback asked for it.
         """
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
-        options = self.options(**settings)
+        options = resolve_options(GenerateOptions, self.parts.card.defaults, settings)
         requests = [Request(check_prompt(text), options) for text in texts]
         made = dict(self.generate_each(requests, batch_size=batch_size, callback=callback))
         return Sounds(tuple(made[index] for index in sorted(made)))
@@ -106,11 +95,7 @@ class EzAudio:
         batch_size: int = DEFAULT_BATCH_SIZE,
         callback: Callback | None = None,
     ) -> Iterator[tuple[int, Sound]]:
-        """Make sounds with settings of their own, and give each when its batch is ready.
-
-        Yields:
-            Place of the sound (requests in order, takes within), and the sound.
-        """
+        """Make sounds with settings of their own; give each, and its place, when it is ready."""
         size = check_count(batch_size, "batch_size", MAX_BATCH_SIZE)
         return generate(self.parts, requests, batch_size=size, callback=callback)
 
@@ -124,44 +109,24 @@ class EzAudio:
         callback: Callback | None = None,
         **settings: Any,
     ) -> Sounds:
-        """Make spans of a sound anew; what lies outside them stays bit for bit.
+        """Make spans of a sound anew, `num` takes of the whole; the rest stays bit for bit.
 
         Args:
             sound: a file, or a clip; another rate is resampled to the model's.
             prompt: what is heard in the spans.
             spans: (start, end) in seconds each; an end past the sound's makes it longer.
             batch_size: most takes that are made at once.
-            callback: as in `generate`.
+            callback: told about every step.
             **settings: fields of `EditOptions`.
 
-        Returns:
-            `num` takes of the whole sound.
-
         Raises:
-            InputError: the prompt, a span or a setting is not allowed.
-            AudioFileError: the file cannot be read.
-            Cancelled: the callback asked for it.
+            EzAudioError: prompt, span, setting or file is not allowed, or `Cancelled`.
         """
-        options = resolve_options(EditOptions, self.parts.card.defaults, settings)
         size = check_count(batch_size, "batch_size", MAX_BATCH_SIZE)
-        items = edit(
-            self.parts, sound, check_prompt(prompt), spans, options, batch_size=size,
-            callback=callback,
-        )  # fmt: skip
-        return Sounds(tuple(items))
+        options = resolve_options(EditOptions, self.parts.card.defaults, settings)
+        job = EditRequest(sound, check_prompt(prompt), spans, options)
+        return Sounds(tuple(edit(self.parts, job, batch_size=size, callback=callback)))
 
     def reconstruct(self, sound: Clip | str | Path) -> Reconstruction:
-        """Pass a sound through the autoencoder and back.
-
-        Raises:
-            AudioFileError: the file cannot be read.
-        """
+        """Pass a sound through the autoencoder and back."""
         return reconstruct(self.parts.vae, sound)
-
-    def options(self, **settings: Any) -> GenerateOptions:
-        """Settings of the user over the defaults of the model.
-
-        Raises:
-            InputError: a setting is unknown or not allowed.
-        """
-        return resolve_options(GenerateOptions, self.parts.card.defaults, settings)
