@@ -36,12 +36,14 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def lines_of(node: Function | ast.ClassDef) -> int:
-    """Lines from `def` or `class` to the end, without the docstring."""
+    """Lines from `def` or `class` to the end, without the docstrings inside."""
     assert node.end_lineno is not None
     lines = node.end_lineno - node.lineno + 1
-    first = node.body[0]
-    if ast.get_docstring(node) is not None and first.end_lineno is not None:
-        lines -= first.end_lineno - first.lineno + 1
+    for inner in ast.walk(node):
+        if isinstance(inner, Function | ast.ClassDef) and ast.get_docstring(inner) is not None:
+            text = inner.body[0]
+            assert text.end_lineno is not None
+            lines -= text.end_lineno - text.lineno + 1
     return lines
 
 
