@@ -19,6 +19,9 @@ from ezaudio.training.run import Run, RunConfig, use_threads
 from ezaudio.vae import OobleckConfig, SpectralConfig
 from ezaudio.vae.losses import SpectralLoss
 
+PLACES = {"waveforms", "output", "start"}
+"""Fields of a recipe that say where things lie on one machine: not kept with weights."""
+
 
 class AutoencoderRecipe(Config):
     """Everything that an autoencoder run depends on.
@@ -125,7 +128,7 @@ def train_autoencoder(recipe: AutoencoderRecipe) -> Path:
         with torch.inference_mode():
             posterior = average.model.encode(validation)
             terms = loss(average.model.decode(posterior.mode), validation)
-        extra = {"recipe": recipe.model_dump(mode="json"), "step": run.step}
+        extra = {"recipe": recipe.model_dump(mode="json", exclude=PLACES), "step": run.step}
         save_module(
             recipe.output / "vae.safetensors",
             average.model.state_dict(),

@@ -30,6 +30,9 @@ from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.run import Run, RunConfig, use_threads
 from ezaudio.types import TextEmbedding
 
+PLACES = {"latents", "output", "start"}
+"""Fields of a recipe that say where things lie on one machine: not kept with weights."""
+
 
 class DiffusionRecipe(Config):
     """Everything that a diffusion run depends on.
@@ -188,7 +191,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
             average.model.state_dict(),
             kind="dit",
             config=recipe.model,
-            extra={"recipe": recipe.model_dump(mode="json"), "step": run.step},
+            extra={"recipe": recipe.model_dump(mode="json", exclude=PLACES), "step": run.step},
         )
         return {"valid_loss": sum(losses) / len(losses)}
 
