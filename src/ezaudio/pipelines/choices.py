@@ -11,5 +11,7 @@ def allowed_names(got: object, names: Iterable[str]) -> str:
     known = list(names)
     said = f"one of {', '.join(known)}"
     folded = {name.casefold(): name for name in known}
-    near = get_close_matches(str(got).strip().casefold(), folded, n=1, cutoff=0.5)
+    wanted = str(got).strip().casefold()
+    near = [name for name in folded if len(wanted) >= 3 and name.startswith(wanted)]
+    near = near or get_close_matches(wanted, folded, n=1, cutoff=0.5)
     return f"{said} (did you mean {folded[near[0]]}?)" if near else said

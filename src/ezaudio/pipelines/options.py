@@ -6,6 +6,7 @@ says, and that by what the user gives. `None` means: not given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -28,11 +29,18 @@ _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _interval(value: object) -> object:
-    """Accept `"20:80"` beside a pair."""
-    return tuple(value.split(":")) if isinstance(value, str) else value
+    """Accept `"20:80"` beside a pair; what is no pair of numbers is refused as a whole."""
+    parts = value.split(":") if isinstance(value, str) else value
+    try:
+        low, high = (float(part) for part in parts)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, OverflowError):
+        low, high = math.nan, math.nan
+    if not 0 <= low <= high <= 90:
+        raise ValueError("two angles LOW:HIGH with 0 <= LOW <= HIGH <= 90")
+    return low, high
 
 
-Interval = Annotated[tuple[_Number, _Number], BeforeValidator(_interval)]
+Interval = Annotated[tuple[float, float], BeforeValidator(_interval)]
 """Two angles in degrees, as a pair or as `"low:high"`."""
 
 
@@ -94,13 +102,6 @@ class SamplingOptions(Config):
     @classmethod
     def _known_grid(cls, value: str) -> str:
         return _one_of(value, tuple(TIME_GRIDS))
-
-    @field_validator("guidance_interval")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not 0 <= value[0] <= value[1] <= 90:
-            raise ValueError("two angles LOW:HIGH with 0 <= LOW <= HIGH <= 90")
-        return value
 
     @field_validator("eta")
     @classmethod

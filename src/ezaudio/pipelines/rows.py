@@ -81,7 +81,7 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise InputError(f"{path}:{reader.line_num}: row", row, f"{count} values, as named")
             yield reader.line_num, {name: value for name, value in row.items() if value.strip()}
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}", str(error), "valid CSV") from None
+        raise InputError(f"{path}:{reader.reader.line_num}", str(error), "valid CSV") from None
 
 
 def _json_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
