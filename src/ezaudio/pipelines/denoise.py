@@ -24,7 +24,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ezaudio.diffusion import SAMPLERS, TIME_GRIDS, SeededNoise, StepCallback, Velocity, guide
+from ezaudio.diffusion import (
+    SAMPLERS,
+    TIME_GRIDS,
+    Schedule,
+    SeededNoise,
+    StepCallback,
+    Velocity,
+    guide,
+)
 from ezaudio.dit import Condition
 from ezaudio.pipelines.components import Components
 from ezaudio.pipelines.options import SamplingOptions
@@ -87,7 +95,7 @@ class Denoiser:
             batch.seeds, parts.vae.latent_channels, batch.frames, device=parts.device
         )
         latent = SAMPLERS[options.sampler](
-            self._velocity(batch, timesteps, kept),
+            _steadied(self._velocity(batch, timesteps, kept), kept, parts.schedule),
             noise(),
             schedule=parts.schedule,
             timesteps=timesteps,
@@ -133,7 +141,10 @@ class Denoiser:
 
 
 class _Network:
-    """The network as a velocity in float32, whatever its own precision; kept frames stay known."""
+    """The network as a velocity in float32, whatever its own precision; 0 in kept frames.
+
+    With zeros there, guidance and its rescaling see the frames that are made, and no others.
+    """
 
     def __init__(self, parts: Components, kept: Kept | None) -> None:
         self.parts, self.kept = parts, kept
@@ -144,11 +155,21 @@ class _Network:
             free: Tensor = self.parts.dit(low, t, condition)
             return free.float()
         copies = len(x_t) // len(self.kept.known)
-        known = self.kept.known.repeat(copies, 1, 1)
+        known = self.kept.known.repeat(copies, 1, 1).to(self.parts.dtype)
         regenerate = self.kept.regenerate.repeat(copies, 1, 1)
-        velocity = self.parts.dit(
-            low, t, condition, known=known.to(self.parts.dtype), regenerate=regenerate
-        )
-        here = self.parts.schedule.node(t)
-        steady = (here.alpha * x_t - known) / here.sigma
-        return torch.where(regenerate, velocity.float(), steady)
+        velocity = self.parts.dit(low, t, condition, known=known, regenerate=regenerate)
+        masked: Tensor = velocity.float() * regenerate
+        return masked
+
+
+def _steadied(velocity: Velocity, kept: Kept | None, schedule: Schedule) -> Velocity:
+    """Give kept frames the velocity that ends in what is known."""
+    if kept is None:
+        return velocity
+
+    def steady(x_t: Tensor, t: float) -> Tensor:
+        here = schedule.node(t)
+        to_known = (here.alpha * x_t - kept.known) / here.sigma
+        return torch.where(kept.regenerate, velocity(x_t, t), to_known)
+
+    return steady
