@@ -1,7 +1,7 @@
 """How far do an autoencoder's reconstructions lie from the originals, beside Ogg Opus?
 
-Every clip of a split is passed through the autoencoder (mean of the posterior) and through Opus at 6,
-12 and 24 kbit/s; the distances of `ezaudio.audio_distance` are averaged over clips.
+Every clip of a split is passed through the autoencoder (mean of the posterior) and through Opus at
+6, 12 and 24 kbit/s; the distances of `ezaudio.audio_distance` are averaged over clips.
 
     python benchmarks/autoencoder_against_opus.py --waveforms data/packed --model starter
 """

@@ -46,6 +46,8 @@ class DiffusionRecipe(Config):
         seconds_per_step: Seconds of latent in a batch; longer rows mean fewer of them.
         duration_s: Shortest and longest row; the length is log-uniform in between.
         frequent_share, spread: See `LatentStore`.
+        channel_power: The error of a channel is weighed by its raw standard deviation to this power
+            (mean weight 1); above 0, channels that carry more of the sound count for more.
         step_power: A step is N * u ** step_power with u uniform; below 1, noisier steps, where it
             is decided what is heard, come more often.
         text_dropout: Share of rows with the empty prompt.
@@ -62,6 +64,7 @@ class DiffusionRecipe(Config):
     duration_s: tuple[float, float] = (0.5, 10.0)
     frequent_share: float | None = None
     spread: float = 1.0
+    channel_power: float = 0.0
     step_power: float = 1.0
     text_dropout: float = 0.1
     context_share: float = 0.25
@@ -136,14 +139,16 @@ def velocity_mse(
     schedule: Schedule,
     batch: tuple[Tensor, Tensor, Tensor, TextEmbedding],
     generator: torch.Generator,
+    weights: Tensor,
 ) -> Tensor:
-    """Mean squared velocity error of a batch, over what is regenerated."""
+    """Mean squared velocity error of a batch, over what is regenerated, by channel weights (C,)."""
     x0, steps, regenerate, text = batch
     noise = torch.randn(x0.shape, generator=generator)
     x_t = add_noise(x0, noise, steps, schedule)
     target = velocity_target(x0, noise, steps, schedule)
     velocity = model(x_t, steps, model.prepare(text), known=x0, regenerate=regenerate)
-    return velocity_loss(velocity, target, regenerate)
+    root = weights.sqrt()[:, None]
+    return velocity_loss(velocity * root, target * root, regenerate)
 
 
 def train_diffusion(recipe: DiffusionRecipe) -> Path:
@@ -160,6 +165,8 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     prompts = PromptTable(
         recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
     )
+    weights = store.scale**recipe.channel_power
+    weights = weights / weights.mean()
     model = recipe.model.build().train()
     if recipe.start is not None:
         model.load_state_dict(load_module(recipe.start).tensors)
@@ -172,7 +179,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     )
 
     def step(run: Run) -> dict[str, float]:
-        loss = velocity_mse(model, schedule, batches.draw(run.generator), run.generator)
+        loss = velocity_mse(model, schedule, batches.draw(run.generator), run.generator, weights)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
         update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
@@ -183,7 +190,11 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
         generator = torch.Generator().manual_seed(1)
         with torch.inference_mode():
             losses = [
-                float(velocity_mse(average.model, schedule, validation.draw(generator), generator))
+                float(
+                    velocity_mse(
+                        average.model, schedule, validation.draw(generator), generator, weights
+                    )
+                )
                 for _ in range(4)
             ]
         save_module(

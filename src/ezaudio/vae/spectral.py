@@ -1,16 +1,16 @@
 """Spectral autoencoder: a mel-cepstral analysis in, ConvNeXt blocks and an inverse STFT out.
 
 The encoder is a fixed analysis: the short-time power spectrum (hop 240, 100 frames/s at 24 kHz) is
-gathered in mel bands, averaged over two frames (50 latent frames/s), put on a logarithmic scale, and
-turned into cepstral coefficients by an orthonormal cosine transform over the bands. Neighbouring
-bands rise and fall together; coefficients hardly do, so that after each is brought to unit variance
-white noise is already close to the covariance of latents, and a diffusion model need not learn to
-take noise out of directions in which sounds do not vary.
+gathered in mel bands, averaged over two frames (50 latent frames/s), put on a logarithmic scale,
+and turned into cepstral coefficients by an orthonormal cosine transform over the bands.
+Neighbouring bands rise and fall together; coefficients hardly do, so that after each is brought to
+unit variance white noise is already close to the covariance of latents, and a diffusion model need
+not learn to take noise out of directions in which sounds do not vary.
 
-The decoder goes back to bands and is learned from there: it predicts a log magnitude and a phase for
-each bin and leaves through the inverse transform, so no layer ever runs at the sample rate. A fixed
-encoder means that latents exist before any training, and that decoder and diffusion model can be
-trained side by side; it forgets phase, which the decoder invents.
+The decoder goes back to bands and is learned from there: it predicts a log magnitude and a phase
+for each bin and leaves through the inverse transform, so no layer ever runs at the sample rate. A
+fixed encoder means that latents exist before any training, and that decoder and diffusion model can
+be trained side by side; it forgets phase, which the decoder invents.
 
 Deviation: the paper's autoencoder is convolutional and learned at both ends
 (`ezaudio.vae.oobleck`). This family serves the bundled starter model, which was trained on a CPU.
