@@ -21,6 +21,7 @@ from ezaudio.dit import DIT_PRESETS, DiTConfig
 from ezaudio.dit.official import official_dit_config, official_dit_state
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, ModelCard
+from ezaudio.pipelines.outputs import Files
 from ezaudio.text import TEXT_ENCODERS
 from ezaudio.vae import OobleckConfig
 from ezaudio.vae.official import official_vae_config, official_vae_state
@@ -93,16 +94,14 @@ def convert(
     if not read:
         raise InputError("checkpoints", [], "at least one file")
     card = _card(read["dit"], settings) if "dit" in read else None
-    written = []
-    for kind, made in read.items():
-        target = folder / f"{kind}.safetensors"
-        save_module(target, made.tensors, kind=kind, config=made.config, extra=made.extra)
-        written.append(target)
-    if card is not None:
-        text = card.model_dump_json(indent=2, exclude_defaults=False) + "\n"
-        write_bytes(folder / CARD_NAME, text.encode())
-        written.append(folder / CARD_NAME)
-    return written
+    names = [*(f"{kind}.safetensors" for kind in read), *([CARD_NAME] if card else [])]
+    files = Files(tuple(folder / name for name in names))
+    with files.prepared():
+        for made, target in zip(read.values(), files.paths, strict=False):
+            save_module(target, made.tensors, kind=made.kind, config=made.config, extra=made.extra)
+        if card is not None:
+            write_bytes(files.paths[-1], f"{card.model_dump_json(indent=2)}\n".encode())
+    return list(files.paths)
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def _convert_file(path: Path, settings: Settings) -> _Converted:
         _check(config, tensors, path)
         return _Converted("vae", tensors, config, extra)
     state = content.get("model", content)
-    if not isinstance(state, dict) or f"{_WIDTH_TENSOR}" not in _plain(state):
+    if not isinstance(state, dict) or _WIDTH_TENSOR not in _plain(state):
         raise CheckpointError(
             f"{path}: neither a diffusion transformer nor an autoencoder of EzAudio"
         )
