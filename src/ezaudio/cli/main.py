@@ -117,6 +117,8 @@ def run(arguments: Sequence[str]) -> int:
         code = typer.main.get_command(app).main(
             list(arguments), prog_name="ezaudio", standalone_mode=False
         )
+        if code == _INTERRUPTED:  # newer versions of typer turn Ctrl-C into this
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except EzAudioError as error:
         return _fail(_with_flag(error), error.exit_code)
