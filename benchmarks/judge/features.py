@@ -100,13 +100,13 @@ def stretched(mel_db: Tensor, generator: Generator) -> Tensor:
 
 
 def coloured(mel_db: Tensor, generator: Generator) -> Tensor:
-    """Random tone control, band limits, background noise and blur of a batch: (B, M, T)."""
+    """Random tone control, band limits, background noise and smear of a batch: (B, M, T)."""
     batch, _, frames = mel_db.shape
-    rand = torch.rand(batch, 6, 1, 1, generator=generator)
+    rand = torch.rand(batch, 4, 1, 1, generator=generator)
     knots = 4.0 * torch.randn(batch, 1, 7, generator=generator)
     curve = F.interpolate(knots, size=N_MELS, mode="linear", align_corners=True)[:, 0, :, None]
     band = torch.arange(N_MELS)[None, :, None]
-    low_pass = (band - (38 + 45 * rand[:, 0])).clamp(min=0) * 5.0
+    low_pass = (band - (30 + 55 * rand[:, 0])).clamp(min=0) * 5.0
     high_pass = ((22 * rand[:, 1] - 14) - band).clamp(min=0) * 4.0
     mel_db = mel_db + curve - low_pass - high_pass
     peak = mel_db.amax(dim=(1, 2), keepdim=True)
@@ -114,8 +114,26 @@ def coloured(mel_db: Tensor, generator: Generator) -> Tensor:
     level = -75 + 45 * rand[:, 3].square()
     noise = peak + level + tilt + 2.5 * torch.randn(batch, N_MELS, frames, generator=generator)
     mel_db = torch.logaddexp(mel_db * _NEPER, noise * _NEPER) / _NEPER
-    blurred = F.avg_pool2d(mel_db[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
-    return torch.lerp(mel_db, blurred, (2 * rand[:, 4] - 1).clamp(min=0))
+    return smeared(mel_db, generator)
+
+
+def smeared(mel_db: Tensor, generator: Generator) -> Tensor:
+    """Spread the power of about half of a batch over bands and frames, as coarse coders do.
+
+    Harmonics melt into their neighbours and attacks soften; one size, of up to eleven bands and
+    five frames, is drawn for the batch (B, M, T).
+    """
+    bands = 2 * whole(0, 5, generator) + 1
+    frames = 2 * whole(0, 2, generator) + 1
+    spread = F.avg_pool2d(
+        (mel_db * _NEPER).exp()[:, None],
+        (bands, frames),
+        1,
+        (bands // 2, frames // 2),
+        count_include_pad=False,
+    )[:, 0]
+    chosen = torch.rand(len(mel_db), 1, 1, generator=generator) < 0.5
+    return torch.where(chosen, (spread + 1e-10).log() / _NEPER, mel_db)
 
 
 _NEPER = 0.230258509299  # ln(10) / 10: dB of power to natural logarithm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -284,3 +285,26 @@ def test_an_empty_folder_is_one_line_and_exit_code_2(
     arguments = ["judge", "--judge", str(tmp_path / "judge.safetensors"), "--folder", str(empty)]
     assert starter_judge.main(arguments) == 2
     assert "no file named like" in caplog.text
+
+
+def test_clips_are_asked_for_through_the_public_interface_and_brought_to_24_khz(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    class Fake:
+        @classmethod
+        def from_pretrained(cls, model: str) -> Fake:
+            asked.append(model)
+            return cls()
+
+        def generate(self, prompts: list[str], **settings: object) -> SimpleNamespace:
+            asked.append((prompts, settings))
+            return SimpleNamespace(audios=torch.zeros(3, 1, 48_000), sample_rate=48_000)
+
+    monkeypatch.setattr("ezaudio.EzAudio", Fake, raising=False)
+    request = clips.Asked(takes=3, duration_s=1.0, seed=5, settings={"steps": 2})
+    takes = list(clips.generated("starter", KINDS[:1], request))
+    assert [(kind.label, tuple(waves.shape)) for kind, waves in takes] == [("tone", (3, RATE))]
+    settings = {"duration_s": 1.0, "seed": 5, "num": 3, "steps": 2}
+    assert asked == ["starter", (["a tone"], settings)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tests.tiny_model import FakeTextConfig
 
 from ezaudio.checkpoints import read_module_info
 from ezaudio.diffusion import SAMPLERS, TIME_GRIDS, SeededNoise, guide, zero_snr_schedule
@@ -19,6 +21,7 @@ from ezaudio.errors import CheckpointError, InputError, OutputError
 from ezaudio.pipelines import EzAudio
 from ezaudio.pipelines.catalogue import read_card
 from ezaudio.pipelines.convert import Settings, convert, read_settings
+from ezaudio.text import TEXT_ENCODERS
 from ezaudio.vae.official import official_vae_config, official_vae_state
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -84,6 +87,31 @@ def test_their_files_generate_what_the_golden_tested_parts_compose(theirs, tmp_p
     wave = wave * min(1.0, 0.99 / float(wave.abs().max()))
     assert float(wave.abs().max()) > 1e-3
     torch.testing.assert_close(made.audios, wave, atol=1e-4, rtol=0)
+
+
+def test_files_of_the_hub_are_used_as_they_are(theirs, tmp_path, monkeypatch):
+    """`--model l` reads the authors' files without a conversion; here they are the golden ones."""
+    room = "ezaudio.pipelines.components"
+    monkeypatch.setattr(
+        f"{room}.fetch_official", lambda name: theirs / {"l": "dit.pt", "vae": "vae.pt"}[name]
+    )
+    monkeypatch.setitem(DIT_PRESETS, "l", official_dit_config(DIT_SETTINGS))
+    monkeypatch.setattr(f"{room}.OobleckConfig", lambda: official_vae_config(VAE_SETTINGS))
+    monkeypatch.setitem(TEXT_ENCODERS, "flan-t5", FakeFlanT5Config)
+    straight = EzAudio.from_pretrained("l", device="cpu", dtype="float32")
+    convert([theirs / "dit.pt", theirs / "vae.pt"], tmp_path, SETTINGS)
+    converted = EzAudio.from_pretrained(tmp_path, device="cpu", dtype="float32")
+    one, two = (
+        model.generate("rain", seed=1, steps=2, duration_s=0.3).audios
+        for model in (straight, converted)
+    )
+    assert torch.equal(one, two)
+    assert straight.parts.facts["model"] == "l"
+
+
+class FakeFlanT5Config(FakeTextConfig):
+    kind: Literal["flan-t5"] = "flan-t5"  # type: ignore[assignment]
+    name: str
 
 
 def test_the_files_hold_their_configuration_and_where_they_came_from(theirs, tmp_path):

@@ -105,8 +105,9 @@ def load_vae(model: Model, path: Path, device: torch.device) -> Autoencoder:
         CheckpointError: the file is missing or damaged, or does not fit its configuration.
     """
     if model.official is not None:
-        vae: Autoencoder = OobleckConfig().build()
-        tensors = official_vae_state(load_foreign(path))
+        config = OobleckConfig()
+        vae: Autoencoder = config.build()
+        tensors = official_vae_state(load_foreign(path), config)
     else:
         loaded = load_module(path, kind="vae")
         vae, tensors = _build_vae(loaded), loaded.tensors

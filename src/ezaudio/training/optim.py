@@ -41,7 +41,7 @@ class OptimConfig(Config):
             {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.rate, betas=self.betas)
+        return torch.optim.AdamW(groups, lr=self.rate, betas=self.betas, fused=True)
 
     def rate_at(self, progress: float, step: int) -> float:
         """Learning rate after a share `progress` in [0, 1] of the run, at a step counted from 0."""

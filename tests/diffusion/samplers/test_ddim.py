@@ -1,3 +1,4 @@
+import importlib
 import warnings
 
 import pytest
@@ -59,7 +60,7 @@ def test_eta_one_is_ancestral_sampling(schedule, golden):
 def diffusers():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip("diffusers")
+        return importlib.import_module("diffusers")
 
 
 def oracle(diffusers, steps):
