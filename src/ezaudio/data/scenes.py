@@ -44,6 +44,20 @@ class LatentSource(Protocol):
         """Draw silence: (T, C)."""
 
 
+class Recipe(NamedTuple):
+    """What a row is to be.
+
+    Attributes:
+        kind: `single`, `once`, `repeat` or `sequence`.
+        clips: One, or two for a sequence.
+        cut: Share of the row that the first of two has.
+    """
+
+    kind: str
+    clips: tuple[int, ...]
+    cut: float = 0.5
+
+
 class Scene(NamedTuple):
     """One row of a batch.
 
@@ -84,6 +98,13 @@ class SceneMaker:
         self.silence_weight = silence_weight
         self._takes = source.takes(split)
         self._gap = tuple(round(s * source.frame_rate) for s in gap_s)
+
+    def make(self, recipe: Recipe, frames: int, generator: torch.Generator) -> Scene:
+        """Make a row of `frames` frames."""
+        if recipe.kind == "sequence":
+            return self.sequence(recipe.clips, frames, recipe.cut, generator)
+        kinds = {"single": self.single, "once": self.once, "repeat": self.repeat}
+        return kinds[recipe.kind](recipe.clips[0], frames, generator)
 
     def single(self, clip: int, frames: int, generator: torch.Generator) -> Scene:
         """A crop of a clip, or the clip and further takes of its label."""
