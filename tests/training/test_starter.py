@@ -73,7 +73,7 @@ def dit(folder, latents):
         "text": {"kind": "minilm"},
         "latents": latents,
         "output": folder / "dit",
-        "seconds_per_step": 4.0,
+        "batch": {"seconds": 4.0, "duration_s": (0.5, 2.0)},
         "spread": 0.0,
         "run": RUN,
         "optim": OPTIM,

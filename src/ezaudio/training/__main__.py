@@ -11,7 +11,7 @@ from ezaudio.config import load_config
 from ezaudio.errors import EzAudioError, InputError
 
 USAGE = (
-    "pack MANIFEST.csv FOLDER | vae RECIPE [key=value …] | latents PACKED VAE FOLDER"
+    "pack MANIFEST.csv FOLDER | vae RECIPE [key=value …] | latents PACKED VAE FOLDER [key=value …]"
     " | dit RECIPE [key=value …]"
     " | bundle MANIFEST.csv VAE LATENTS DIT SETTINGS.json FOLDER"
 )
@@ -30,10 +30,11 @@ def main(arguments: list[str]) -> None:
             from ezaudio.training.autoencoder import AutoencoderRecipe, train_autoencoder
 
             train_autoencoder(load_config(AutoencoderRecipe, Path(recipe), overrides))
-        case ["latents", waveforms, checkpoint, folder]:
-            from ezaudio.training.latents import encode_clips
+        case ["latents", waveforms, checkpoint, folder, *overrides]:
+            from ezaudio.training.encode import EncodeConfig, encode_clips
 
-            encode_clips(Path(waveforms), Path(checkpoint), Path(folder))
+            config = load_config(EncodeConfig, {}, overrides)
+            encode_clips(Path(waveforms), Path(checkpoint), Path(folder), config)
         case ["dit", recipe, *overrides]:
             from ezaudio.training.diffusion import DiffusionRecipe, train_diffusion
 

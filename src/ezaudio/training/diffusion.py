@@ -1,15 +1,12 @@
 """Train a diffusion transformer on cached latents.
 
-One loop: draw a length T, fill a batch of latents with sound, draw a time step per row, and fit the
-velocity. A share of the rows keeps part of the latent as context (masked audio modelling, paper
+One loop: take a batch of latents filled with sound, draw a time step per row, and fit the velocity. A share of the rows keeps part of the latent as context (masked audio modelling, paper
 section 2.3), which is what editing uses; the loss counts only what is regenerated. A share of the
 prompts is dropped for classifier-free guidance.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +16,12 @@ from torch import Tensor
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
+from ezaudio.data.batches import BatchConfig, LatentBatches
 from ezaudio.data.latents import LatentStore
-from ezaudio.data.manifest import ClipRow
-from ezaudio.data.prompts import training_prompts
 from ezaudio.diffusion import Schedule, add_noise, velocity_loss, velocity_target, zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
 from ezaudio.dit.masking import sample_regenerate_mask
-from ezaudio.text import FlanT5Config, MiniLMConfig, TextEncoder
+from ezaudio.text import CachedTextEncoder, FlanT5Config, MiniLMConfig
 from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.run import Run, RunConfig, use_threads
 from ezaudio.types import TextEmbedding
@@ -43,9 +39,8 @@ class DiffusionRecipe(Config):
         latents: Folder of a `LatentStore`.
         output: Folder for the run and for `dit.safetensors`.
         start: Checkpoint to begin from.
-        seconds_per_step: Seconds of latent in a batch; longer rows mean fewer of them.
-        duration_s: Shortest and longest row; the length is log-uniform in between.
-        frequent_share, spread: See `LatentStore`.
+        batch: What is in a batch: seconds, lengths, shares of labels and of scenes.
+        spread: See `LatentStore`.
         channel_power: The error of a channel is weighed by its raw standard deviation to this power
             (mean weight 1); above 0, channels that carry more of the sound count for more.
         step_power: A step is N * u ** step_power with u uniform; below 1, noisier steps, where it
@@ -60,9 +55,7 @@ class DiffusionRecipe(Config):
     latents: Path
     output: Path
     start: Path | None = None
-    seconds_per_step: float = 64.0
-    duration_s: tuple[float, float] = (0.5, 10.0)
-    frequent_share: float | None = None
+    batch: BatchConfig = BatchConfig()
     spread: float = 1.0
     channel_power: float = 0.0
     step_power: float = 1.0
@@ -73,56 +66,31 @@ class DiffusionRecipe(Config):
     run: RunConfig
 
 
-class PromptTable:
-    """Embeddings of every wording that a run may use, computed once.
-
-    Args:
-        encoder: Text encoder.
-        prompts: All wordings; the empty prompt is added.
-    """
-
-    def __init__(self, encoder: TextEncoder, prompts: Sequence[str], batch: int = 128) -> None:
-        self._rows: dict[str, Tensor] = {}
-        unique = sorted({"", *prompts}, key=len)  # similar lengths together: little padding
-        for begin in range(0, len(unique), batch):
-            part = unique[begin : begin + batch]
-            embedding = encoder(part)
-            for prompt, tokens, attend in zip(
-                part, embedding.tokens, embedding.attend, strict=True
-            ):
-                self._rows[prompt] = tokens[attend].half()
-
-    def __call__(self, prompts: Sequence[str]) -> TextEmbedding:
-        """Embeddings of known prompts, padded to the longest."""
-        rows = [self._rows[prompt].float() for prompt in prompts]
-        singles = [
-            TextEmbedding(row[None], torch.ones(1, len(row), dtype=torch.bool)) for row in rows
-        ]
-        return TextEmbedding.cat(singles)
+PROMPTS_KEPT = 20_000
+"""Prompts whose token vectors stay in memory."""
 
 
 class Batches:
     """Latents, masks, prompts, noise and time steps of one step after another."""
 
     def __init__(
-        self, recipe: DiffusionRecipe, store: LatentStore, prompts: PromptTable, schedule: Schedule
+        self, recipe: DiffusionRecipe, store: LatentStore, text: CachedTextEncoder, split: str
     ) -> None:
-        self.recipe, self.store, self.prompts, self.schedule = recipe, store, prompts, schedule
+        self.recipe, self.text, self.schedule = recipe, text, zero_snr_schedule()
+        self.latents = LatentBatches(store, recipe.batch, seed=recipe.run.seed, split=split)
 
-    def wording(self, row: ClipRow, generator: torch.Generator) -> str:
-        """A random wording for a row, or the empty prompt."""
-        if float(torch.rand((), generator=generator)) < self.recipe.text_dropout:
-            return ""
-        choices = training_prompts(row)
-        return choices[int(torch.randint(len(choices), (), generator=generator))]
+    def wording(self, prompt: str, generator: torch.Generator) -> str:
+        """The prompt, or the empty prompt."""
+        dropped = float(torch.rand((), generator=generator)) < self.recipe.text_dropout
+        return "" if dropped else prompt
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, TextEmbedding]:
+    def draw(
+        self, index: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, TextEmbedding]:
         """One batch: x0 (B, C, T), time steps (B,), regenerate (B, 1, T), text."""
-        low, high = (math.log(s * self.store.frame_rate) for s in self.recipe.duration_s)
-        frames = round(math.exp(low + (high - low) * float(torch.rand((), generator=generator))))
-        size = max(4, round(self.recipe.seconds_per_step * self.store.frame_rate / frames))
-        x0, rows = self.store.batch(size, frames, generator)
-        text = self.prompts([self.wording(row, generator) for row in rows])
+        x0, prompts, _, _ = self.latents.batch(index)
+        size, _, frames = x0.shape
+        text = self.text([self.wording(prompt, generator) for prompt in prompts])
         regenerate = sample_regenerate_mask(
             size, frames, full_probability=1 - self.recipe.context_share, generator=generator
         )
@@ -163,8 +131,8 @@ class Validation:
         generator = torch.Generator().manual_seed(1)
         schedule = self.batches.schedule
         losses = []
-        for _ in range(4):
-            batch = self.batches.draw(generator)
+        for index in range(4):
+            batch = self.batches.draw(index, generator)
             losses.append(velocity_mse(model, schedule, batch, generator, self.weights))
         return float(torch.stack(losses).mean())
 
@@ -178,11 +146,8 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     use_threads(recipe.run)
     torch.manual_seed(recipe.run.seed)
     schedule = zero_snr_schedule()
-    store = LatentStore(recipe.latents, frequent_share=recipe.frequent_share, spread=recipe.spread)
-    held_out = LatentStore(recipe.latents, split="valid", spread=recipe.spread)
-    prompts = PromptTable(
-        recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
-    )
+    store = LatentStore(recipe.latents, spread=recipe.spread)
+    text = CachedTextEncoder(recipe.text.build(), PROMPTS_KEPT)
     weights = store.scale**recipe.channel_power
     weights = weights / weights.mean()  # (C,)
     model = recipe.model.build().train()
@@ -190,14 +155,18 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
         model.load_state_dict(load_module(recipe.start).tensors)
     average = WeightAverage(model, recipe.ema)
     optimizer = recipe.optim.build(model)
-    batches = Batches(recipe, store, prompts, schedule)
-    validation = Validation(Batches(recipe, held_out, prompts, schedule), weights)
+    batches = Batches(recipe, store, text, "train")
+    single = recipe.model_copy(
+        update={"batch": recipe.batch.model_copy(update={"mixed_share": 0.0})}
+    )
+    validation = Validation(Batches(single, store, text, "valid"), weights)
     run = Run(
         recipe.output, recipe.run, {"model": model, "average": average, "optimizer": optimizer}
     )
 
     def step(run: Run) -> dict[str, float]:
-        loss = velocity_mse(model, schedule, batches.draw(run.generator), run.generator, weights)
+        batch = batches.draw(run.step, run.generator)
+        loss = velocity_mse(model, schedule, batch, run.generator, weights)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
         update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
