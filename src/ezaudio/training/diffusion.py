@@ -1,8 +1,9 @@
 """Train a diffusion transformer on cached latents.
 
-One loop: take a batch of latents filled with sound, draw a time step per row, and fit the velocity. A share of the rows keeps part of the latent as context (masked audio modelling, paper
-section 2.3), which is what editing uses; the loss counts only what is regenerated. A share of the
-prompts is dropped for classifier-free guidance.
+One loop: take a batch of latents filled with sound, draw a time step per row, and fit the velocity.
+A share of the rows keeps part of the latent as context (masked audio modelling, paper section 2.3),
+which is what editing uses; the loss counts only what is regenerated. A share of the prompts is
+dropped for classifier-free guidance.
 """
 
 from __future__ import annotations
