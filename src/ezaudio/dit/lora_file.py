@@ -121,13 +121,16 @@ def put_adapter(
     """
     adapter = load_adapter(path)
     check_base(path, adapter.base, base)
+    misfit = f"{path}: does not fit the network of {base.name}"
     try:
         add_adapter(network, adapter.config, name=name)
+    except InputError as error:
+        raise CheckpointError(f"{misfit} ({error})") from None
+    try:
         load_adapter_state(network, adapter.tensors, name)
-    except ValueError as error:  # an InputError of the configuration is one, too
-        raise CheckpointError(
-            f"{path}: does not fit the network of {base.name} ({error})"
-        ) from None
+    except ValueError as error:
+        drop_adapter(network, name)
+        raise CheckpointError(f"{misfit} ({error})") from None
     set_strengths(network, {name: strength})
     return adapter
 
