@@ -19,6 +19,7 @@ from ezaudio.config import load_config
 from ezaudio.dit.lora import (
     LoRAConfig,
     add_adapter,
+    drop_adapter,
     load_adapter_state,
     set_strengths,
 )
