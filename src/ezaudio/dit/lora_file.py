@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ezaudio.checkpoints import Loaded, load_module, save_module
+from ezaudio.checkpoints import Loaded, ModuleInfo, load_module, save_module
 from ezaudio.config import load_config
 from ezaudio.dit.lora import (
     LoRAConfig,
@@ -93,7 +93,7 @@ def load_adapter(path: str | Path) -> Adapter:
     """
     loaded = load_module(path, kind=LORA_KIND)
     facts = {name: value for name, value in loaded.extra.items() if name != "base"}
-    return Adapter(_config(loaded), loaded.tensors, _base(loaded), facts)
+    return Adapter(_config(loaded), loaded.tensors, base_of(loaded), facts)
 
 
 def put_adapter(
@@ -146,16 +146,21 @@ def check_base(path: str | Path, wanted: Base, base: Base) -> None:
         raise CheckpointError(f"{path}: was fitted to {wanted}; the model here is {base}")
 
 
+def base_of(info: ModuleInfo) -> Base:
+    """Read what an adapter's file says of its base.
+
+    Raises:
+        CheckpointError: it says nothing, or something else.
+    """
+    values = info.extra.get("base")
+    known = ("name", "sha256", "source_sha256")
+    if not isinstance(values, dict) or not {"name", "sha256"} <= set(values) <= set(known):
+        raise CheckpointError(f"{info.path}: does not say what it was fitted to")
+    return Base(**{name: str(value) for name, value in values.items()})
+
+
 def _config(loaded: Loaded) -> LoRAConfig:
     try:
         return load_config(LoRAConfig, loaded.config)
     except InputError as error:
         raise CheckpointError(f"{loaded.path}: in its configuration, {error}") from None
-
-
-def _base(loaded: Loaded) -> Base:
-    values = loaded.extra.get("base")
-    known = ("name", "sha256", "source_sha256")
-    if not isinstance(values, dict) or not {"name", "sha256"} <= set(values) <= set(known):
-        raise CheckpointError(f"{loaded.path}: does not say what it was fitted to")
-    return Base(**{name: str(value) for name, value in values.items()})
