@@ -7,11 +7,27 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ezaudio.errors import InputError
+
+
+class Event(BaseModel):
+    """One sound inside a clip.
+
+    Attributes:
+        label, caption: As of a clip.
+        start, end: Span in seconds of the clip.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    label: str = ""
+    caption: str = ""
+    start: float = 0.0
+    end: float = 0.0
 
 
 class ClipRow(BaseModel):
@@ -19,24 +35,30 @@ class ClipRow(BaseModel):
 
     Attributes:
         file: Path relative to the manifest's folder.
-        split: `train` or `valid`.
+        split: `train`, `valid` or `test`.
         label: Short name of the sound ("dog barking").
         caption: One sentence.
+        captions: Further captions of the same clip.
         category: Coarse group of labels.
-        duration: Seconds.
+        tags: Further labels.
+        duration: Seconds; 0 where the publisher does not say.
         license, author, attribution_url, source_repo, source_path: Provenance as the publisher
             states it.
         start, end: Span of the source recording in seconds.
+        scene: How the sounds of the clip lie, one of `ezaudio.data.prompts.SCENES`.
+        events: What is heard when, where it is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     file: str
-    split: str
-    label: str
-    caption: str
+    split: str = "train"
+    label: str = ""
+    caption: str = ""
+    captions: tuple[str, ...] = ()
     category: str = ""
-    duration: float
+    tags: tuple[str, ...] = ()
+    duration: float = 0.0
     license: str = ""
     author: str = ""
     attribution_url: str = ""
@@ -44,6 +66,20 @@ class ClipRow(BaseModel):
     source_path: str = ""
     start: float = 0.0
     end: float = 0.0
+    scene: str = "single"
+    events: tuple[Event, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Name of the clip: its path without the ending."""
+        return str(PurePosixPath(self.file).with_suffix(""))
+
+    def event_rows(self) -> list[ClipRow]:
+        """The events as rows of their own."""
+        return [
+            ClipRow(file=self.file, split=self.split, label=e.label, caption=e.caption)
+            for e in self.events
+        ]
 
 
 def read_manifest(path: Path) -> list[ClipRow]:
