@@ -52,12 +52,7 @@ def parse_adapter(choice: Choice, field: str = "lora") -> AdapterChoice:
     Raises:
         InputError: no path, or a strength that is not a number from -10 to 10.
     """
-    if isinstance(choice, AdapterChoice):
-        path, strength = choice.path, choice.strength
-    elif isinstance(choice, str):
-        path, strength = _split(choice)
-    else:
-        path, strength = (choice, 1.0) if isinstance(choice, Path) else choice
+    path, strength = _parts(choice)
     allowed = f"PATH or PATH:STRENGTH, the strength from {-MOST_STRENGTH:g} to {MOST_STRENGTH:g}"
     if not str(path).strip() or "\0" in str(path):
         raise InputError(field, str(choice), allowed)
@@ -66,6 +61,14 @@ def parse_adapter(choice: Choice, field: str = "lora") -> AdapterChoice:
     if not (math.isfinite(strength) and abs(strength) <= MOST_STRENGTH):
         raise InputError(field, choice if isinstance(choice, str) else strength, allowed)
     return AdapterChoice(Path(path), float(strength))
+
+
+def _parts(choice: Choice) -> tuple[str | Path, float]:
+    if isinstance(choice, AdapterChoice):
+        return choice.path, choice.strength
+    if isinstance(choice, str):
+        return _split(choice)
+    return (choice, 1.0) if isinstance(choice, Path) else choice
 
 
 def _split(text: str) -> tuple[str, float]:
