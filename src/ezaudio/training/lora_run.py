@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from ezaudio.data.manifest import ClipRow
 from ezaudio.errors import EzAudioError, InputError
 from ezaudio.pipelines import load_components
-from ezaudio.pipelines.catalogue import find_model
-from ezaudio.pipelines.components import base_of_model
+from ezaudio.pipelines.catalogue import Model, find_model
+from ezaudio.pipelines.components import base_of_model, resolve_device, resolve_dtype
 from ezaudio.pipelines.outputs import try_to_write
 from ezaudio.training.lora import LoRARecipe, LoRATask
 from ezaudio.training.lora_sounds import encode_sounds, find_sounds
@@ -86,10 +87,8 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
         CheckpointError: the model is damaged.
         OutputError: the adapter could not be written.
     """
-    check_output(job)
-    root, rows = find_sounds(job.sounds, valid_share=recipe.valid_share)
+    model, root, rows = check_job(job, recipe)
     use_threads(recipe.run)
-    model = find_model(job.model)
     parts = load_components(model, device=job.device, dtype=job.dtype)
     base = base_of_model(model, parts.files["dit"])
 
@@ -99,6 +98,23 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
 
     store, skipped = encode_sounds(root, rows, parts.vae, callback=encoding)
     return Prepared(LoRATask(parts, base, store, recipe), tuple(skipped))
+
+
+def check_job(job: LoRAJob, recipe: LoRARecipe) -> tuple[Model, Path, list[ClipRow]]:
+    """Refuse what can be refused before anything is loaded.
+
+    Returns:
+        The model, the folder of the sounds, and what is known of them.
+
+    Raises:
+        InputError: the output, the sounds, the model, device or precision cannot be used.
+        OutputError: the adapter could not be written.
+    """
+    check_output(job)
+    root, rows = find_sounds(job.sounds, valid_share=recipe.valid_share)
+    model = find_model(job.model)
+    resolve_dtype(job.dtype, resolve_device(job.device))
+    return model, root, rows
 
 
 def check_output(job: LoRAJob) -> None:
