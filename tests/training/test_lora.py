@@ -107,13 +107,13 @@ def test_fitting_brings_the_loss_below_the_base(model, sounds, tmp_path):
 
 def test_the_base_is_frozen_and_a_checkpoint_holds_the_adapter_alone(model, sounds, tmp_path):
     task = prepare(job(model, sounds, tmp_path), recipe()).task
-    before = {name: x.clone() for name, x in task.parts.dit.state_dict().items()}
+    before = {name: x.clone() for name, x in task.network.state_dict().items()}
     for index in range(2):
         task.step(index, 1.0)
-    after = task.parts.dit.state_dict()
+    after = task.network.state_dict()
     moved = {name for name, x in after.items() if not torch.equal(x, before[name])}
     assert moved and all(".adapters.trained." in name for name in moved)
-    kept = sum(x.numel() for x in task.parts_to_keep()["adapter"].state_dict().values())
+    kept = sum(x.numel() for x in task.parts()["adapter"].state_dict().values())
     assert kept == task.plan().trainable == sum(p.numel() for p in task.parameters)
     assert task.plan().parameters == sum(x.numel() for x in before.values()) - kept
 
@@ -123,7 +123,7 @@ def test_a_step_is_a_function_of_its_number(model, sounds, tmp_path):
     for order in ((0, 1, 2), (2, 1, 0)):
         task = prepare(job(model, sounds, tmp_path), recipe()).task
         with torch.no_grad():
-            found.append({i: float(task._loss(task.batches.batch(i), i, 0)) for i in order})
+            found.append({i: float(task.error(task.batches.batch(i), i, 0)) for i in order})
     assert found[0] == found[1]
     assert len(set(found[0].values())) == 3
 

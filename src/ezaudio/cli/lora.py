@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ezaudio.cli.options import FLAGS, Quiet
+from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
 from ezaudio.cli.progress import note
+from ezaudio.config import load_config
 from ezaudio.errors import InputError
+from ezaudio.pipelines.options import ModelOptions
 
 if TYPE_CHECKING:
     from ezaudio.training.lora import LoRAPlan
@@ -27,30 +29,32 @@ lora = typer.Typer(
 )
 
 
+Sounds = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder of sounds, or a CSV file with the columns file and caption.",
+        show_default=False,
+    ),
+]
+Values = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Values of the recipe, such as run.steps=800 lora.rank=32.",
+        show_default=False,
+    ),
+]
+
+
 @lora.command()
+@options_from(ModelOptions)
 def train(
-    sounds: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder of sounds, or a CSV file with the columns file and caption.",
-            show_default=False,
-        ),
-    ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Values of the recipe, such as run.steps=800 lora.rank=32.",
-            show_default=False,
-        ),
-    ] = None,
+    sounds: Sounds,
+    values: Values = None,
     *,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The adapter's file, NAME.safetensors.")
     ],
-    model: Annotated[
-        str, typer.Option(help="Name of the model that is adapted, or its folder.")
-    ] = "starter",
     recipe: Annotated[
         Path | None, typer.Option(help="Another recipe than the bundled lora.yaml.")
     ] = None,
@@ -60,23 +64,20 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[
-        str, typer.Option(help="Precision of the frozen network; the adapter is float32.")
-    ] = "auto",
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Fit an adapter to your own sounds, and print the name of its file.
 
     Captions come from captions.csv in the folder, from NAME.txt beside NAME.wav, or from the names
     of the files.
     """
-    from ezaudio.config import load_config
     from ezaudio.training.lora import LoRARecipe
     from ezaudio.training.lora_run import RECIPE, LoRAJob, check_job, fit, prepare
 
-    wanted = load_config(LoRARecipe, recipe or RECIPE, settings or [])
-    job = LoRAJob(sounds, output, model, device, dtype, resume)
+    wanted = load_config(LoRARecipe, recipe or RECIPE, values or [])
+    where = load_config(ModelOptions, part_of(settings, ModelOptions))
+    job = LoRAJob(sounds, output, where.model, where.device, where.dtype, resume)
     check_job(job, wanted)
     with _bar(quiet=quiet) as callback:
         prepared = prepare(job, wanted, callback)

@@ -49,6 +49,9 @@ ADAPTER_NAME = "trained"
 _PROMPTS_KEPT = 4096
 _CAPTIONS_SHOWN = 20
 _VALID_BATCHES = 4
+_STATE_BYTES = 16
+"""Per parameter: weight, gradient and the two moments of AdamW, in float32."""
+
 _FRESH, _DRAWS, _ORDER, _VALID = range(31, 35)
 
 
@@ -150,6 +153,65 @@ class Identity:
                 raise InputError(name, value, allowed)
 
 
+class VelocityError:
+    """The velocity error of a batch; its draws depend on the seed, the step and the row alone.
+
+    Args:
+        parts: the model.
+        recipe: shares and weights.
+    """
+
+    def __init__(self, parts: Components, recipe: LoRARecipe) -> None:
+        self.parts, self.recipe = parts, recipe
+        self.encode_text = CachedTextEncoder(parts.text_encoder, capacity=_PROMPTS_KEPT)
+        weights = parts.vae.latent_scale.detach()[:, 0] ** recipe.channel_power
+        self.channel_root = (weights / weights.mean()).sqrt()[:, None]  # (C, 1)
+
+    def __call__(self, batch: LatentBatch, index: int, seed: int) -> Tensor:
+        """Loss of the batch of step `index`, without axes."""
+        recipe, schedule = self.recipe, self.parts.schedule
+        count, _, frames = batch.x0.shape
+        draws = [generator_at(seed, _DRAWS, index, row) for row in range(count)]
+        noise = torch.stack([torch.randn(batch.x0.shape[1:], generator=g) for g in draws])
+        uniform = torch.stack([torch.rand(2, generator=g) for g in draws])  # (B, 2)
+        full = 1 - recipe.context_share
+        masks = [
+            sample_regenerate_mask(1, frames, full_probability=full, generator=g) for g in draws
+        ]
+        # one step in each of B equally likely parts of the range, in random order
+        slots = torch.from_numpy(permutation_at(count, seed, _ORDER, index)) + uniform[:, 0]
+        share = (slots / count) ** recipe.step_power
+        steps = (share * schedule.num_steps).long().clamp(max=schedule.num_steps - 1)
+        dropped = (uniform[:, 1] < recipe.text_dropout).tolist()
+        prompts = ["" if drop else p for drop, p in zip(dropped, batch.prompts, strict=True)]
+        x_t = add_noise(batch.x0, noise, steps, schedule)
+        regenerate = torch.cat(masks)  # (B, 1, T)
+        velocity = self._velocity(x_t, steps, prompts, known=batch.x0, regenerate=regenerate)
+        device, root = velocity.device, self.channel_root.to(velocity.device)
+        target = velocity_target(batch.x0, noise, steps, schedule).to(device)
+        weight = batch.weight.to(device)
+        return velocity_loss(
+            velocity * root, target * root, regenerate.to(device), frame_weight=weight
+        )
+
+    def _velocity(
+        self, x_t: Tensor, steps: Tensor, prompts: list[str], *, known: Tensor, regenerate: Tensor
+    ) -> Tensor:
+        """What the network says, float32 `(B, C, T)` on its device."""
+        device, dtype, network = self.parts.device, self.parts.dtype, self.parts.dit
+        text = self.encode_text(prompts)
+        # clones, which gradients may pass by: the encoders work in inference mode
+        text = TextEmbedding(text.tokens.clone(), text.attend.clone())
+        velocity: Tensor = network(
+            x_t.to(device, dtype),
+            steps.to(device),
+            network.prepare(text),
+            known=known.to(device, dtype),
+            regenerate=regenerate.to(device),
+        )
+        return velocity.float()
+
+
 class LoRATask:
     """One adapter, fitted step by step.
 
@@ -166,26 +228,24 @@ class LoRATask:
     def __init__(
         self, parts: Components, base: Base, store: SoundStore, recipe: LoRARecipe
     ) -> None:
-        self.parts, self.base, self.store, self.recipe = parts, base, store, recipe
-        network, seed = parts.dit, recipe.run.seed
-        add_adapter(network, recipe.lora, name=ADAPTER_NAME, generator=generator_at(seed, _FRESH))
-        self.parameters = train_only_adapters(network)
-        network.gradient_checkpointing = recipe.gradient_checkpointing
-        self.optimizer = recipe.optim.build(network)
+        self.network, self.base, self.store, self.recipe = parts.dit, base, store, recipe
+        fresh = generator_at(recipe.run.seed, _FRESH)
+        add_adapter(self.network, recipe.lora, name=ADAPTER_NAME, generator=fresh)
+        self.parameters = train_only_adapters(self.network)
+        self.network.gradient_checkpointing = recipe.gradient_checkpointing
+        self.optimizer = recipe.optim.build(self.network)
         config = _fitted(recipe.batch, parts.card.max_duration_s)
-        self.batches = LatentBatches(store, config, seed=seed)
+        self.batches = LatentBatches(store, config, seed=recipe.run.seed)
         held_out = "valid" if any(store.takes("valid").values()) else "train"
         self.validation = LatentBatches(store, config, seed=_VALID, split=held_out)
-        self.encode_text = CachedTextEncoder(parts.text_encoder, capacity=_PROMPTS_KEPT)
-        weights = parts.vae.latent_scale.detach()[:, 0] ** recipe.channel_power
-        self.channel_root = (weights / weights.mean()).sqrt()[:, None]  # (C, 1)
+        self.error = VelocityError(parts, recipe)
         self._base_loss: float | None = None
 
-    def parts_to_keep(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
         """What a checkpoint keeps, by name."""
         return {
-            "identity": Identity(self._identity()),
-            "adapter": AdapterWeights(self.parts.dit),
+            "identity": Identity(_identity(self.base, self.store, self.recipe)),
+            "adapter": AdapterWeights(self.network),
             "optimizer": self.optimizer,
         }
 
@@ -196,8 +256,8 @@ class LoRATask:
             index: number of the step, from 0.
             rate: learning rate as a share of the plateau's.
         """
-        self.parts.dit.train()
-        loss = self._loss(self.batches.batch(index), index, self.recipe.run.seed)
+        self.network.train()
+        loss = self.error(self.batches.batch(index), index, self.recipe.run.seed)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip_norm)
         update(self.optimizer, rate=self.recipe.optim.rate * rate)
@@ -211,106 +271,63 @@ class LoRATask:
 
     def export(self, path: Path, *, step: int, measured: Mapping[str, float]) -> None:
         """Write the adapter's file."""
-        rows = self.store.rows
-        captions = sorted({row.caption for row in rows if row.split == "train"})
-        training = {
-            "sounds": len(rows),
-            "seconds": round(self.store.seconds, 2),
-            "captions": captions[:_CAPTIONS_SHOWN],
+        facts = {
             "steps": step,
             **{name: round(value, 5) for name, value in measured.items()},
+            **_facts(self.store),
             "recipe": self.recipe.model_dump(mode="json", exclude={"lora"}),
         }
-        tensors = adapter_state(self.parts.dit, ADAPTER_NAME)
-        save_adapter(path, Adapter(self.recipe.lora, tensors, self.base, {"training": training}))
+        tensors = adapter_state(self.network, ADAPTER_NAME)
+        save_adapter(path, Adapter(self.recipe.lora, tensors, self.base, {"training": facts}))
 
     def plan(self) -> LoRAPlan:
         """What a run would do."""
         trainable = sum(p.numel() for p in self.parameters)
         held_out = sum(row.split == "valid" for row in self.store.rows)
-        total = sum(p.numel() for p in self.parts.dit.parameters())
         return LoRAPlan(
-            sounds=sum(row.split == "train" for row in self.store.rows),
+            sounds=len(self.store.rows) - held_out,
             held_out=held_out,
             seconds=self.store.seconds,
-            parameters=total - trainable,
+            parameters=sum(p.numel() for p in self.network.parameters()) - trainable,
             trainable=trainable,
-            state_bytes=16 * trainable,
+            state_bytes=_STATE_BYTES * trainable,
             steps=self.recipe.run.steps,
         )
 
     def describe(self, index: int) -> str:
         """Which sounds a step saw."""
-        batch = self.batches.batch(index)
-        return ", ".join(sorted(set(batch.ids)))
-
-    def _identity(self) -> dict[str, str]:
-        """Everything but the length and the rhythm of the run."""
-        recipe = self.recipe.model_dump(mode="json", exclude={"run"})
-        sounds = [(r.file, r.split, r.caption, r.captions, r.duration) for r in self.store.rows]
-        digest = hashlib.sha256(json.dumps(sounds).encode()).hexdigest()
-        return {
-            "model": self.base.sha256,
-            "sounds": f"{len(sounds)} sounds, {digest[:12]}",
-            "seed": str(self.recipe.run.seed),
-            **{name: json.dumps(value) for name, value in recipe.items()},
-        }
+        return ", ".join(sorted(set(self.batches.batch(index).ids)))
 
     @torch.no_grad()
     def _measured(self, strength: float) -> float:
-        network = self.parts.dit.eval()
-        set_strengths(network, {ADAPTER_NAME: strength})
+        self.network.eval()
+        set_strengths(self.network, {ADAPTER_NAME: strength})
         batches = [self.validation.batch(i) for i in range(_VALID_BATCHES)]
-        losses = [float(self._loss(batch, i, _VALID)) for i, batch in enumerate(batches)]
-        set_strengths(network, {ADAPTER_NAME: 1.0})
+        losses = [float(self.error(batch, i, _VALID)) for i, batch in enumerate(batches)]
+        set_strengths(self.network, {ADAPTER_NAME: 1.0})
         return sum(losses) / len(losses)
 
-    def _loss(self, batch: LatentBatch, index: int, seed: int) -> Tensor:
-        """Velocity error of a batch; its draws depend on the seed, the step and the row alone."""
-        recipe, schedule = self.recipe, self.parts.schedule
-        rows, (count, _, frames) = range(len(batch.x0)), batch.x0.shape
-        draws = [generator_at(seed, _DRAWS, index, row) for row in rows]
-        noise = torch.stack([torch.randn(batch.x0.shape[1:], generator=g) for g in draws])
-        uniform = torch.stack([torch.rand(2, generator=g) for g in draws])  # (B, 2)
-        full = 1 - recipe.context_share
-        masks = [
-            sample_regenerate_mask(1, frames, full_probability=full, generator=g) for g in draws
-        ]
-        # one step in each of B equally likely parts of the range, in random order
-        slots = torch.from_numpy(permutation_at(count, seed, _ORDER, index)) + uniform[:, 0]
-        share = (slots / count) ** recipe.step_power
-        steps = (share * schedule.num_steps).long().clamp(max=schedule.num_steps - 1)
-        dropped = (uniform[:, 1] < recipe.text_dropout).tolist()
-        prompts = ["" if drop else p for drop, p in zip(dropped, batch.prompts, strict=True)]
-        x_t = add_noise(batch.x0, noise, steps, schedule)
-        target = velocity_target(batch.x0, noise, steps, schedule)
-        return self._error(x_t, steps, prompts, batch, target, torch.cat(masks))
 
-    def _error(
-        self, x_t: Tensor, steps: Tensor, prompts: list[str], batch: LatentBatch, target: Tensor,
-        regenerate: Tensor,
-    ) -> Tensor:  # fmt: skip
-        device, dtype, network = self.parts.device, self.parts.dtype, self.parts.dit
-        regenerate = regenerate.to(device)
-        velocity = network(
-            x_t.to(device, dtype),
-            steps.to(device),
-            network.prepare(self._text(prompts)),
-            known=batch.x0.to(device, dtype),
-            regenerate=regenerate,
-        )
-        root = self.channel_root.to(device)
-        return velocity_loss(
-            velocity.float() * root,
-            target.to(device) * root,
-            regenerate,
-            frame_weight=batch.weight.to(device),
-        )
+def _identity(base: Base, store: SoundStore, recipe: LoRARecipe) -> dict[str, str]:
+    """What a run depends on; its length and rhythm are left out."""
+    values = recipe.model_dump(mode="json", exclude={"run"})
+    sounds = [(r.file, r.split, r.caption, r.captions, r.duration) for r in store.rows]
+    digest = hashlib.sha256(json.dumps(sounds).encode()).hexdigest()
+    return {
+        "model": base.sha256,
+        "sounds": f"{len(sounds)} sounds, {digest[:12]}",
+        "seed": str(recipe.run.seed),
+        **{name: json.dumps(value) for name, value in values.items()},
+    }
 
-    def _text(self, prompts: list[str]) -> TextEmbedding:
-        """Encoded prompts that gradients may pass by: the encoders work in inference mode."""
-        text = self.encode_text(prompts)
-        return TextEmbedding(text.tokens.clone(), text.attend.clone())
+
+def _facts(store: SoundStore) -> dict[str, Any]:
+    captions = sorted({row.caption for row in store.rows if row.split == "train"})
+    return {
+        "sounds": len(store.rows),
+        "seconds": round(store.seconds, 2),
+        "captions": captions[:_CAPTIONS_SHOWN],
+    }
 
 
 def _fitted(config: BatchConfig, max_duration_s: float) -> BatchConfig:

@@ -146,7 +146,7 @@ def fit(prepared: Prepared, job: LoRAJob, callback: Callback | None = None) -> T
         OutputError: the adapter or the state cannot be written.
     """
     task, recipe = prepared.task, prepared.task.recipe
-    run = Run(job.folder, recipe.run, task.parts_to_keep())
+    run = Run(job.folder, recipe.run, task.parts())
     made = Trained(job.output)
 
     def step(run: Run) -> dict[str, float]:
