@@ -220,14 +220,25 @@ class LoRATask:
         base: what the model is.
         store: the sounds.
         recipe: how.
+        file_name: of the adapter.
+
+    Attributes:
+        measured: what `validate` measured last.
 
     Raises:
         InputError: the network has no such layers.
     """
 
     def __init__(
-        self, parts: Components, base: Base, store: SoundStore, recipe: LoRARecipe
+        self,
+        parts: Components,
+        base: Base,
+        store: SoundStore,
+        recipe: LoRARecipe,
+        *,
+        file_name: str = "lora.safetensors",
     ) -> None:
+        self.file_name, self.measured = file_name, dict[str, float]()
         self.network, self.base, self.store, self.recipe = parts.dit, base, store, recipe
         fresh = generator_at(recipe.run.seed, _FRESH)
         add_adapter(self.network, recipe.lora, name=ADAPTER_NAME, generator=fresh)
@@ -267,18 +278,21 @@ class LoRATask:
         """Losses on the same held-out batches, with the adapter and without it."""
         if self._base_loss is None:
             self._base_loss = self._measured(0.0)
-        return {"valid_loss": self._measured(1.0), "base_loss": self._base_loss}
+        self.measured = {"valid_loss": self._measured(1.0), "base_loss": self._base_loss}
+        return dict(self.measured)
 
-    def export(self, path: Path, *, step: int, measured: Mapping[str, float]) -> None:
-        """Write the adapter's file."""
+    def export(self, folder: Path, *, step: int) -> list[Path]:
+        """Write the adapter's file, with what was measured last."""
         facts = {
             "steps": step,
-            **{name: round(value, 5) for name, value in measured.items()},
+            **{name: round(value, 5) for name, value in self.measured.items()},
             **_facts(self.store),
             "recipe": self.recipe.model_dump(mode="json", exclude={"lora"}),
         }
         tensors = adapter_state(self.network, ADAPTER_NAME)
+        path = folder / self.file_name
         save_adapter(path, Adapter(self.recipe.lora, tensors, self.base, {"training": facts}))
+        return [path]
 
     def plan(self) -> LoRAPlan:
         """What a run would do."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -65,7 +65,7 @@ class Prepared:
     skipped: tuple[str, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trained:
     """What a run made.
 
@@ -75,7 +75,7 @@ class Trained:
     """
 
     path: Path
-    measured: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, float]
 
 
 def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) -> Prepared:
@@ -97,7 +97,8 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
             callback("encoding", done, total)
 
     store, skipped = encode_sounds(root, rows, parts.vae, callback=encoding)
-    return Prepared(LoRATask(parts, base, store, recipe), tuple(skipped))
+    task = LoRATask(parts, base, store, recipe, file_name=job.output.name)
+    return Prepared(task, tuple(skipped))
 
 
 def check_job(job: LoRAJob, recipe: LoRARecipe) -> tuple[Model, Path, list[ClipRow]]:
@@ -147,7 +148,6 @@ def fit(prepared: Prepared, job: LoRAJob, callback: Callback | None = None) -> T
     """
     task, recipe = prepared.task, prepared.task.recipe
     run = Run(job.folder, recipe.run, task.parts())
-    made = Trained(job.output)
 
     def step(run: Run) -> dict[str, float]:
         rate = recipe.optim.rate_at(run.progress, run.step) / recipe.optim.rate
@@ -160,9 +160,9 @@ def fit(prepared: Prepared, job: LoRAJob, callback: Callback | None = None) -> T
         return values
 
     def at_save(run: Run) -> dict[str, float]:
-        made.measured = task.validate()
-        task.export(job.output, step=run.step, measured=made.measured)
-        return dict(made.measured)
+        measured = task.validate()
+        task.export(job.output.parent, step=run.step)
+        return measured
 
     try:
         run.loop(step, at_save)
@@ -171,4 +171,4 @@ def fit(prepared: Prepared, job: LoRAJob, callback: Callback | None = None) -> T
         raise
     with suppress(OSError):
         (job.folder / _STATE).unlink()
-    return made
+    return Trained(job.output, task.measured)
