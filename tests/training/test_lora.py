@@ -83,7 +83,7 @@ def test_a_run_leaves_an_adapter_that_says_what_it_is(trained, model):
     told = adapter.facts["training"]
     assert (told["sounds"], told["steps"]) == (12, 6)
     assert told["captions"] == ["high tone", "low tone"]
-    assert told["base_loss"] > 0 and told["recipe"]["optim"]["rate"] == 1e-3
+    assert told["base_loss"] > 0 and told["recipe"]["optim"]["rate"] == 4e-3
     assert any(x.abs().max() > 0 for name, x in adapter.tensors.items() if name.endswith(".up"))
     assert [path.name for path in wanted.folder.iterdir()] == ["log.jsonl"]
 
@@ -100,7 +100,7 @@ def test_an_adapter_of_a_run_generates(trained, model):
 
 def test_fitting_brings_the_loss_below_the_base(model, sounds, tmp_path):
     wanted = job(model, sounds, tmp_path)
-    changes = ("run.steps=60", "run.save_every=60", "optim.rate=1.0e-2", "lora.rank=8")
+    changes = ("run.steps=60", "run.save_every=60", "lora.rank=8")
     made = fit(prepare(wanted, recipe(*changes)), wanted)
     assert made.measured["valid_loss"] < 0.9 * made.measured["base_loss"]
 
@@ -116,6 +116,15 @@ def test_the_base_is_frozen_and_a_checkpoint_holds_the_adapter_alone(model, soun
     kept = sum(x.numel() for x in task.parts()["adapter"].state_dict().values())
     assert kept == task.plan().trainable == sum(p.numel() for p in task.parameters)
     assert task.plan().parameters == sum(x.numel() for x in before.values()) - kept
+
+
+def test_the_rate_goes_down_with_the_width(model, sounds, tmp_path):
+    task = prepare(job(model, sounds, tmp_path), recipe("optim.rate=1.0e-3")).task
+    assert task.rate == pytest.approx(1e-3 * 128 / 32)
+    task.step(0, 0.5)
+    assert task.optimizer.param_groups[0]["lr"] == pytest.approx(0.5 * task.rate)
+    task = prepare(job(model, sounds, tmp_path), recipe("rate_width=null")).task
+    assert task.rate == task.recipe.optim.rate
 
 
 def test_a_step_is_a_function_of_its_number(model, sounds, tmp_path):

@@ -69,6 +69,8 @@ class LoRARecipe(Config):
             is decided what is heard, come more often.
         valid_share: share of the sounds that is held out for measuring, where a list does not say.
         gradient_checkpointing: less memory, a third more time.
+        rate_width: width of the network that the learning rate is meant for; one of width D gets
+            `rate * rate_width / D`. None takes the rate as it is.
         optim: optimiser of the adapter.
         run: bounds and rhythm.
     """
@@ -81,6 +83,7 @@ class LoRARecipe(Config):
     step_power: float = Field(default=1.0, gt=0)
     valid_share: float = Field(default=0.1, ge=0, lt=1)
     gradient_checkpointing: bool = False
+    rate_width: int | None = Field(default=None, ge=1)
     optim: OptimConfig
     run: RunConfig
 
@@ -224,6 +227,7 @@ class LoRATask:
 
     Attributes:
         measured: what `validate` measured last.
+        rate: learning rate on the plateau.
 
     Raises:
         InputError: the network has no such layers.
@@ -245,6 +249,8 @@ class LoRATask:
         self.parameters = train_only_adapters(self.network)
         self.network.gradient_checkpointing = recipe.gradient_checkpointing
         self.optimizer = recipe.optim.build(self.network)
+        wide = 1.0 if recipe.rate_width is None else recipe.rate_width / parts.dit.config.width
+        self.rate = recipe.optim.rate * wide
         config = _fitted(recipe.batch, parts.card.max_duration_s)
         self.batches = LatentBatches(store, config, seed=recipe.run.seed)
         held_out = "valid" if any(store.takes("valid").values()) else "train"
@@ -271,7 +277,7 @@ class LoRATask:
         loss = self.error(self.batches.batch(index), index, self.recipe.run.seed)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip_norm)
-        update(self.optimizer, rate=self.recipe.optim.rate * rate)
+        update(self.optimizer, rate=self.rate * rate)
         return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
 
     def validate(self) -> dict[str, float]:
