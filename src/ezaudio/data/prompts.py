@@ -20,6 +20,8 @@ SCENES = ("single", "once", "repeat", "far", "sequence", "overlay", "background"
 """How the sounds of a row lie: one sound (as it comes, once, several times, far away); `sequence`:
 the first, then the second; `overlay`: both at once; `background`: the second far behind the first.
 """
+PAIRS = ("sequence", "overlay", "background")
+"""Scenes of two sounds; a clip that is one has the two as its `events`."""
 
 TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -141,9 +143,9 @@ def training_prompts(row: ClipRow) -> list[str]:
     A clip that is itself a scene of several sounds (its `events`) is worded as one. A clip without
     a label has its captions only.
     """
-    if len(row.events) == 2:
-        return [fill(text, row.event_rows()) for text in TEMPLATES[row.scene]]
     captions = list(row.captions)
+    if row.scene in PAIRS:
+        return [fill(text, row.event_rows()) for text in TEMPLATES[row.scene]] + captions
     if not row.label:
         return [row.caption, *captions]
     wordings = [fill(template, [row]) for template in TEMPLATES[row.scene]]
@@ -153,7 +155,7 @@ def training_prompts(row: ClipRow) -> list[str]:
 
 def held_out_prompts(row: ClipRow) -> list[str]:
     """Wordings that training never uses."""
-    rows = row.event_rows() if len(row.events) == 2 else [row]
+    rows = row.event_rows() if row.scene in PAIRS else [row]
     return [fill(template, rows) for template in HELD_OUT[row.scene]]
 
 

@@ -169,7 +169,7 @@ class SceneMaker:
             start = int(torch.randint(length - frames + 1, (), generator=generator))
             return self.source.sample(clip, generator, start, frames)
         parts, have = [self.source.sample(clip, generator)], length
-        takes = self._takes.get(row.label, ()) if row.label and not row.events else ()
+        takes = self._takes.get(row.label, ()) if row.label and row.scene == "single" else ()
         while have < frames:
             gap = int(torch.randint(self._gap[0], self._gap[1] + 1, (), generator=generator))
             other = clip

@@ -8,7 +8,6 @@ prompts is dropped for classifier-free guidance.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +18,9 @@ from torch import Tensor
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
+from ezaudio.data.batches import BatchConfig, LatentBatches
 from ezaudio.data.latents import LatentStore
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.order import Balance
 from ezaudio.data.prompts import training_prompts
 from ezaudio.diffusion import Schedule, add_noise, velocity_loss, velocity_target, zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
@@ -105,24 +105,27 @@ class Batches:
     """Latents, masks, prompts, noise and time steps of one step after another."""
 
     def __init__(
-        self, recipe: DiffusionRecipe, store: LatentStore, prompts: PromptTable, schedule: Schedule
+        self, recipe: DiffusionRecipe, store: LatentStore, prompts: PromptTable, split: str
     ) -> None:
-        self.recipe, self.store, self.prompts, self.schedule = recipe, store, prompts, schedule
+        self.recipe, self.prompts, self.schedule = recipe, prompts, zero_snr_schedule()
+        balance = Balance(power=0.5, frequent_share=recipe.frequent_share)
+        config = BatchConfig(
+            seconds=recipe.seconds_per_step, duration_s=recipe.duration_s, balance=balance
+        )
+        self.latents = LatentBatches(store, config, seed=recipe.run.seed, split=split)
 
-    def wording(self, row: ClipRow, generator: torch.Generator) -> str:
-        """A random wording for a row, or the empty prompt."""
-        if float(torch.rand((), generator=generator)) < self.recipe.text_dropout:
-            return ""
-        choices = training_prompts(row)
-        return choices[int(torch.randint(len(choices), (), generator=generator))]
+    def wording(self, prompt: str, generator: torch.Generator) -> str:
+        """The prompt, or the empty prompt."""
+        dropped = float(torch.rand((), generator=generator)) < self.recipe.text_dropout
+        return "" if dropped else prompt
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, TextEmbedding]:
+    def draw(
+        self, index: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, TextEmbedding]:
         """One batch: x0 (B, C, T), time steps (B,), regenerate (B, 1, T), text."""
-        low, high = (math.log(s * self.store.frame_rate) for s in self.recipe.duration_s)
-        frames = round(math.exp(low + (high - low) * float(torch.rand((), generator=generator))))
-        size = max(4, round(self.recipe.seconds_per_step * self.store.frame_rate / frames))
-        x0, rows = self.store.batch(size, frames, generator)
-        text = self.prompts([self.wording(row, generator) for row in rows])
+        x0, prompts, _, _ = self.latents.batch(index)
+        size, _, frames = x0.shape
+        text = self.prompts([self.wording(prompt, generator) for prompt in prompts])
         regenerate = sample_regenerate_mask(
             size, frames, full_probability=1 - self.recipe.context_share, generator=generator
         )
@@ -151,24 +154,6 @@ def velocity_mse(
     return velocity_loss(velocity * root, target * root, regenerate)
 
 
-class Validation:
-    """Mean loss of a model over the same four batches at every call."""
-
-    def __init__(self, batches: Batches, weights: Tensor) -> None:
-        self.batches, self.weights = batches, weights
-
-    @torch.inference_mode()
-    def __call__(self, model: EzAudioDiT) -> float:
-        """Loss of a model."""
-        generator = torch.Generator().manual_seed(1)
-        schedule = self.batches.schedule
-        losses = []
-        for _ in range(4):
-            batch = self.batches.draw(generator)
-            losses.append(velocity_mse(model, schedule, batch, generator, self.weights))
-        return float(torch.stack(losses).mean())
-
-
 def train_diffusion(recipe: DiffusionRecipe) -> Path:
     """Run a recipe, or continue it where its folder left off.
 
@@ -178,26 +163,26 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     use_threads(recipe.run)
     torch.manual_seed(recipe.run.seed)
     schedule = zero_snr_schedule()
-    store = LatentStore(recipe.latents, frequent_share=recipe.frequent_share, spread=recipe.spread)
-    held_out = LatentStore(recipe.latents, split="valid", spread=recipe.spread)
+    store = LatentStore(recipe.latents, spread=recipe.spread)
     prompts = PromptTable(
         recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
     )
     weights = store.scale**recipe.channel_power
-    weights = weights / weights.mean()  # (C,)
+    weights = weights / weights.mean()
     model = recipe.model.build().train()
     if recipe.start is not None:
         model.load_state_dict(load_module(recipe.start).tensors)
     average = WeightAverage(model, recipe.ema)
     optimizer = recipe.optim.build(model)
-    batches = Batches(recipe, store, prompts, schedule)
-    validation = Validation(Batches(recipe, held_out, prompts, schedule), weights)
+    batches = Batches(recipe, store, prompts, "train")
+    validation = Batches(recipe, store, prompts, "valid")
     run = Run(
         recipe.output, recipe.run, {"model": model, "average": average, "optimizer": optimizer}
     )
 
     def step(run: Run) -> dict[str, float]:
-        loss = velocity_mse(model, schedule, batches.draw(run.generator), run.generator, weights)
+        batch = batches.draw(run.step, run.generator)
+        loss = velocity_mse(model, schedule, batch, run.generator, weights)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
         update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
@@ -205,6 +190,16 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
         return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
 
     def at_save(run: Run) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(1)
+        with torch.inference_mode():
+            losses = [
+                float(
+                    velocity_mse(
+                        average.model, schedule, validation.draw(i, generator), generator, weights
+                    )
+                )
+                for i in range(4)
+            ]
         save_module(
             recipe.output / "dit.safetensors",
             average.model.state_dict(),
@@ -212,7 +207,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
             config=recipe.model,
             extra={"recipe": recipe.model_dump(mode="json", exclude=PLACES), "step": run.step},
         )
-        return {"valid_loss": validation(average.model)}
+        return {"valid_loss": sum(losses) / len(losses)}
 
     run.loop(step, at_save)
     return recipe.output / "dit.safetensors"
