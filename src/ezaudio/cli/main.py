@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "reconstruct": "Pass sounds through the autoencoder and measure how far they come back.",
         "models": "List what is bundled, cached or can be fetched, with licence and size.",
         "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
+        "data": "Prepare recordings for training: check, pack, encode, stats.",
         "lora": "Fit an adapter to your own sounds (also: train lora), or merge adapters.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
