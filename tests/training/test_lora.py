@@ -237,13 +237,15 @@ def test_some_sounds_are_held_out_and_always_the_same(sounds):
     assert splits[0].count("valid") == 3
 
 
-@pytest.mark.parametrize("make", ["none", "empty", "file"])
+@pytest.mark.parametrize("make", ["none", "empty", "file", "hidden"])
 def test_a_place_without_sounds_is_refused(tmp_path, make):
     place = tmp_path / "place"
     if make == "empty":
         place.mkdir()
     elif make == "file":
         place.write_text("no folder")
+    elif make == "hidden":
+        write_tone(place / "._a.wav", 300)
     with pytest.raises(InputError) as error:
         find_sounds(place)
     assert error.value.field == "sounds"

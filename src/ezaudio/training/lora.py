@@ -277,7 +277,8 @@ class LoRATask:
         loss = self.error(self.batches.batch(index), index, self.recipe.run.seed)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip_norm)
-        update(self.optimizer, rate=self.rate * rate)
+        if torch.isfinite(norm):  # else no weight changes, and the loop says what was seen
+            update(self.optimizer, rate=self.rate * rate)
         return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
 
     def validate(self) -> dict[str, float]:

@@ -152,9 +152,10 @@ def fit(prepared: Prepared, job: LoRAJob, callback: Callback | None = None) -> T
     def step(run: Run) -> dict[str, float]:
         rate = recipe.optim.rate_at(run.progress, run.step) / recipe.optim.rate
         values = task.step(run.step, rate)
-        if not math.isfinite(values["loss"]):
-            sounds = task.describe(run.step)
-            raise EzAudioError(f"step {run.step}: the loss is {values['loss']}; sounds: {sounds}")
+        for name, value in values.items():
+            if not math.isfinite(value):
+                what, sounds = name.replace("_", " "), task.describe(run.step)
+                raise EzAudioError(f"step {run.step}: the {what} is {value}; sounds: {sounds}")
         if callback is not None:
             callback("training", run.step + 1, recipe.run.steps)
         return values

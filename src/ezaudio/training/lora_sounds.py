@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ezaudio.audio import read_audio
 from ezaudio.data.keys import permutation_at
-from ezaudio.data.manifest import ClipRow, read_manifest
+from ezaudio.data.levels import trim_and_level
+from ezaudio.data.manifest import ClipRow
+from ezaudio.data.sounds import SoundFiles
+from ezaudio.data.sources import SourceOptions, read_source, root_of
 from ezaudio.errors import AudioFileError, InputError
-from ezaudio.training.latents import trim_and_level
 from ezaudio.vae.chunked import encode_chunked
 
 if TYPE_CHECKING:
     from ezaudio.vae import Autoencoder
 
-SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 LIST_NAME = "captions.csv"
 LEAST_S = 0.1
 _LEAST_PEAK = 1e-3
@@ -36,10 +37,10 @@ _SPLIT_KEY = 29
 
 
 def find_sounds(source: Path, *, valid_share: float = 0.0) -> tuple[Path, list[ClipRow]]:
-    """List the sounds of a folder, or of a CSV file.
+    """List the sounds of a folder, or of a list of clips.
 
     Args:
-        source: a folder, with `captions.csv` in it or not, or such a list.
+        source: a folder, with `captions.csv` in it or not, or any list that `ezaudio data` reads.
         valid_share: share of the sounds that is held out, where the list does not say which.
 
     Returns:
@@ -48,16 +49,21 @@ def find_sounds(source: Path, *, valid_share: float = 0.0) -> tuple[Path, list[C
     Raises:
         InputError: no such folder or list, or there is no sound in it.
     """
-    listed = source if source.suffix.lower() == ".csv" else source / LIST_NAME
-    if listed.is_file():
-        root, rows = listed.parent, [_captioned(row) for row in read_manifest(listed)]
-    elif source.is_dir():
-        root, rows = source, _scanned(source)
-    else:
-        raise InputError("sounds", str(source), f"a folder of sounds, or a {LIST_NAME}")
+    if not source.exists():
+        raise InputError("sounds", str(source), "a folder of sounds, or a list of them")
+    listed = source / LIST_NAME if (source / LIST_NAME).is_file() else source
+    try:
+        rows = read_source(listed)
+    except InputError as error:
+        field = "sounds" if error.field == "manifest" else error.field
+        raise InputError(field, error.got, error.allowed) from None
+    folder = listed.resolve().name if listed.is_dir() else ""
+    if listed.is_dir():  # what systems and editors leave behind is hidden
+        rows = [row for row in rows if not re.search(r"(^|/)\.", row.file)]
     if not rows:
-        raise InputError("sounds", str(source), f"files that end in {', '.join(SOUND_ENDINGS)}")
-    return root, _split(rows, valid_share)
+        raise InputError("sounds", str(source), "a folder with sounds that are not hidden")
+    named = [_captioned(row, folder, of_list=not listed.is_dir()) for row in rows]
+    return root_of(listed, SourceOptions()), _split(named, valid_share)
 
 
 def caption_of(file: Path, folder: str = "") -> str:
@@ -79,41 +85,13 @@ def caption_of(file: Path, folder: str = "") -> str:
     return "sound"
 
 
-def _scanned(folder: Path) -> list[ClipRow]:
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SOUND_ENDINGS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-    rows = []
-    for path in found:
-        file = path.relative_to(folder)
-        captions = _beside(path.with_suffix(".txt"))
-        if captions:
-            values = {"caption": captions[0], "captions": captions[1:]}
-        else:
-            name = caption_of(file, folder.resolve().name)
-            values = {"caption": name, "label": name}
-        rows.append(ClipRow.model_validate({"file": file.as_posix(), **values}))
-    return rows
-
-
-def _beside(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError):
-        raise InputError("captions", str(path), "a readable text in UTF-8") from None
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _captioned(row: ClipRow) -> ClipRow:
-    if row.caption or row.label:
-        return row if row.caption else row.model_copy(update={"caption": row.label})
-    name = caption_of(Path(row.file))
+def _captioned(row: ClipRow, folder: str, *, of_list: bool) -> ClipRow:
+    """A row with a caption; in a folder, a name stands before the label of a subfolder."""
+    if row.caption and (of_list or row.caption != row.label):
+        return row
+    if of_list and row.label:
+        return row.model_copy(update={"caption": row.label})
+    name = caption_of(Path(row.file), folder)
     return row.model_copy(update={"caption": name, "label": name})
 
 
@@ -224,12 +202,13 @@ def encode_sounds(
     Raises:
         InputError: no sound can be used.
     """
+    files = SoundFiles(root)
     kept: list[ClipRow] = []
     encoded: list[Encoded] = []
     skipped: list[str] = []
     for number, row in enumerate(rows, start=1):
         try:
-            samples = _usable(root / row.file, vae.sample_rate)
+            samples = _usable(files, row.file, vae.sample_rate)
         except AudioFileError as error:
             skipped.append(str(error))
         else:
@@ -246,18 +225,16 @@ def encode_sounds(
     return SoundStore(kept, encoded, quiet, frame_rate=rate), skipped
 
 
-def _usable(path: Path, sample_rate: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    samples = read_audio(path, sample_rate).samples
+def _usable(files: SoundFiles, file: str, sample_rate: int) -> NDArray[np.float32]:
+    samples = files.read(file, sample_rate).samples
     if float(np.abs(samples).max()) < _LEAST_PEAK:
-        raise AudioFileError(f"{path}: is silent")
+        raise AudioFileError(f"{file}: is silent")
     samples = trim_and_level(samples, sample_rate)
     if len(samples) < LEAST_S * sample_rate:
-        raise AudioFileError(f"{path}: is shorter than {LEAST_S:g} s")
+        raise AudioFileError(f"{file}: is shorter than {LEAST_S:g} s")
     return samples
 
 
-def _encoded(
-    vae: Autoencoder, samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-) -> Encoded:
+def _encoded(vae: Autoencoder, samples: NDArray[np.float32]) -> Encoded:
     posterior = encode_chunked(vae, torch.from_numpy(np.ascontiguousarray(samples))[None, None])
     return Encoded(posterior.mean[0].T.float().cpu(), posterior.std[0].T.float().cpu())
