@@ -28,9 +28,7 @@ from ezaudio.errors import InputError
 if TYPE_CHECKING:
     from ezaudio.data.waveforms import WaveformStore
 
-FLAGS.update(
-    {name: f"--{name}" for name in ("kind", "labels", "quarantine", "part", "vae")}
-)
+FLAGS.update({name: f"--{name}" for name in ("kind", "labels", "quarantine", "part", "vae")})
 
 
 class Action(Enum):
