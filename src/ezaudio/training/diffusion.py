@@ -167,8 +167,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     prompts = PromptTable(
         recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
     )
-    weights = store.scale**recipe.channel_power
-    weights = weights / weights.mean()
+    weights = store.scale**recipe.channel_power / (store.scale**recipe.channel_power).mean()
     model = recipe.model.build().train()
     if recipe.start is not None:
         model.load_state_dict(load_module(recipe.start).tensors)
@@ -182,8 +181,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
 
     def step(run: Run) -> dict[str, float]:
         batch = batches.draw(run.step, run.generator)
-        loss = velocity_mse(model, schedule, batch, run.generator, weights)
-        loss.backward()
+        (loss := velocity_mse(model, schedule, batch, run.generator, weights)).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
         update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
         average.update(model)
