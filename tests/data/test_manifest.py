@@ -40,8 +40,9 @@ def test_rows_are_read_and_unknown_columns_ignored(tmp_path):
 
 
 def test_only_the_file_is_required_and_lists_stand_in_cells(tmp_path):
-    text = 'path,captions,tags,duration,licence,events\nx/a.ogg,one|two , ,,CC0,"[{""label"": ""b""}]"\n'
-    (row,) = read_manifest(write(tmp_path, text))
+    head = "path,captions,tags,duration,licence,events\n"
+    cells = 'x/a.ogg,one|two , ,,CC0,"[{""label"": ""b""}]"\n'
+    (row,) = read_manifest(write(tmp_path, head + cells))
     assert (row.captions, row.tags, row.duration) == (("one", "two"), (), 0.0)
     assert (row.split, row.license, row.id) == ("train", "CC0", "x/a")
     assert row.events == (Event(label="b"),)

@@ -158,7 +158,7 @@ def test_a_damaged_shard_is_an_error_of_that_clip_alone(store):
 
 def test_copies_across_splits_leave_the_training_side():
     found = duplicates(
-        ["a", "b", "c", "d"], ["train", "valid", "train", "train"], list("xxy") + [""]
+        ["a", "b", "c", "d"], ["train", "valid", "train", "train"], ["x", "x", "y", ""]
     )
     assert list(found) == [0] and "b (split valid)" in found[0].detail
     assert list(duplicates(["a", "b"], ["train", "train"], ["x", "x"])) == [1]
