@@ -7,16 +7,17 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
+from pydantic import Field
 
-from ezaudio.cli.options import FLAGS, Quiet
+from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
-from ezaudio.config import load_config
+from ezaudio.config import Config, load_config
 from ezaudio.data.checks import Quarantined, duplicates, read_quarantine, write_quarantine
 from ezaudio.data.manifest import ClipRow, write_jsonl
 from ezaudio.data.pack import PackConfig, check_clips, pack_clips
@@ -28,25 +29,73 @@ from ezaudio.errors import InputError
 if TYPE_CHECKING:
     from ezaudio.data.waveforms import WaveformStore
 
-FLAGS.update({name: f"--{name}" for name in ("kind", "labels", "quarantine", "part", "vae")})
+_LEFT = "{} shards are left for other parts; when they are made, run this once more."
 
 
-class Action(Enum):
-    """What is to be done."""
+class DataOptions(Config):
+    """What may be said beside the source."""
 
-    check = "check"
-    pack = "pack"
-    encode = "encode"
-    stats = "stats"
+    kind: str | None = Field(None, description=f"Of the list: {', '.join(SOURCES)}; or it looks.")
+    audio: str | None = Field(None, description="Folder of the recordings, if not the list's own.")
+    split: str | None = Field(None, description="Of all clips: train, valid or test.")
+    labels: str | None = Field(None, description="Names of AudioSet's identifiers (CSV or TSV).")
+    quarantine: str | None = Field(None, description="A list of `check`; `pack` leaves it out.")
+    usable: str | None = Field(None, description="`check`: write the usable clips there (JSONL).")
+    vae: str | None = Field(None, description="`encode`: an autoencoder checkpoint.")
+    text: str | None = Field(None, description="`encode`: a text encoder, such as minilm.")
+    device: str = Field("cpu", description="`encode`: cpu, cuda, …")
+    part: str = Field("0/1", description="K/N: every N-th shard, from the K-th (0/2 and 1/2).")
+    workers: int = Field(0, ge=0, description="Threads that read and write clips; all cores.")
+
+    def sources(self) -> SourceOptions:
+        """What a list does not say itself."""
+        audio = None if self.audio is None else Path(self.audio)
+        if audio is not None and not audio.is_dir():
+            raise InputError("audio", self.audio, "a folder")
+        names = read_label_names(Path(self.labels)) if self.labels is not None else {}
+        return SourceOptions(audio=audio, split=self.split, names=names)
+
+    def shards(self) -> Part:
+        """Which shards are made here."""
+        number, _, of = self.part.partition("/")
+        if not (number.isdecimal() and of.isdecimal()):
+            raise InputError("part", self.part, "K/N, such as 0/2 and 1/2")
+        return Part(int(number), int(of))
+
+    def threads(self) -> int:
+        """How many."""
+        return self.workers or os.cpu_count() or 1
 
 
+@dataclass(frozen=True)
+class Job:
+    """A command line, taken apart."""
+
+    source: Path
+    output: Path | None
+    settings: tuple[str, ...]
+    options: DataOptions
+    quiet: bool
+    as_json: bool
+
+    def folder(self) -> Path:
+        """The output, which has to be a folder."""
+        if self.output is None:
+            raise InputError("output", None, "a folder")
+        if self.output.exists() and not self.output.is_dir():
+            raise InputError("output", str(self.output), "a folder, or a new place")
+        return self.output
+
+
+@options_from(DataOptions)
 def data(
     action: Annotated[
-        Action,
+        str,
         typer.Argument(
             help="check: look at every clip and list what is unfit. pack: bring clips to one rate, "
             "in shards. encode: packed clips to latents (--vae) or prompts to token vectors "
             "(--text). stats: say what a list or a folder holds.",
+            metavar="check|pack|encode|stats",
             show_default=False,
         ),
     ],
@@ -64,83 +113,45 @@ def data(
     *,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            show_default=False,
-            help="A folder; for check the quarantine list, as CSV.",
-        ),
+        typer.Option("-o", "--output", show_default=False, help="A folder; for check a CSV file."),
     ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(help=f"Of the list: {', '.join(SOURCES)}. Looks when left out."),
-    ] = None,
-    audio: Annotated[
-        Path | None, typer.Option(help="Folder of the recordings; the list's own when left out.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Of all clips: train, valid or test.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Names of AudioSet's identifiers (CSV or TSV).")
-    ] = None,
-    quarantine: Annotated[
-        Path | None, typer.Option(help="A list of `check`; its clips are left out of `pack`.")
-    ] = None,
-    usable: Annotated[
-        Path | None, typer.Option(help="`check`: write the usable clips there, as JSON Lines.")
-    ] = None,
-    vae: Annotated[Path | None, typer.Option(help="`encode`: an autoencoder checkpoint.")] = None,
-    text: Annotated[
-        str | None, typer.Option(help="`encode`: a kind of text encoder, such as minilm.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="`encode`: cpu, cuda, …")] = "cpu",
-    part: Annotated[
-        str, typer.Option(help="K/N: make every N-th shard, from the K-th; 0/2 and 1/2 are all.")
-    ] = "0/1",
-    workers: Annotated[int, typer.Option(help="Threads that read and write clips.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="`stats`: as JSON.")] = False,
     quiet: Quiet = False,
+    **options: Any,
 ) -> None:
     """Prepare recordings for training."""
-    given, threads = list(settings or ()), workers or os.cpu_count() or 1
-    if action is Action.stats:
-        return _stats(source, kind, _options(audio, split, labels), as_json=as_json)
-    if action is Action.encode:
-        return _encode(source, _folder(output), (vae, text), (device, _part(part), threads),
-                       given, quiet=quiet)  # fmt: skip
-    options = _options(audio, split, labels)
-    config = load_config(PackConfig, {}, given)
-    rows = read_source(source, kind, options)
-    root = root_of(source, options)
-    if action is Action.check:
-        return _check(rows, root, config, (output, usable), threads, quiet=quiet)
-    if quarantine is not None:
-        left_out = {entry.file for entry in read_quarantine(quarantine)}
+    if action not in ACTIONS:
+        raise InputError("action", action, ", ".join(ACTIONS))
+    given = load_config(DataOptions, part_of(options, DataOptions))
+    ACTIONS[action](Job(source, output, tuple(settings or ()), given, quiet, as_json))
+
+
+def _pack(job: Job) -> None:
+    folder, part, options = job.folder(), job.options.shards(), job.options.sources()
+    config = load_config(PackConfig, {}, job.settings)
+    rows = read_source(job.source, job.options.kind, options)
+    if job.options.quarantine is not None:
+        left_out = {entry.file for entry in read_quarantine(Path(job.options.quarantine))}
         rows = [row for row in rows if row.file not in left_out]
-    folder = _folder(output)
-    with _bar("packing", len(rows), quiet=quiet) as tell:
-        packed = pack_clips(rows, root, folder, config, part=_part(part), workers=threads,
-                            progress=tell)  # fmt: skip
+    root, workers = root_of(job.source, options), job.options.threads()
+    with _bar("packing", len(rows), quiet=job.quiet) as tell:
+        packed = pack_clips(rows, root, folder, config, part=part, workers=workers, progress=tell)
     if packed.missing_shards:
-        note(f"{packed.missing_shards} shards are left for other parts; then run this once more.")
-        return None
+        note(_LEFT.format(packed.missing_shards))
+        return
     print(f"{packed.clips} clips, {packed.seconds / 3600:.2f} h{_told(packed.quarantined)}")
     print(folder)
-    return None
 
 
-def _check(
-    rows: Sequence[ClipRow],
-    root: Path,
-    config: PackConfig,
-    outputs: tuple[Path | None, Path | None],
-    workers: int,
-    *,
-    quiet: bool,
-) -> None:
+def _check(job: Job) -> None:
+    options = job.options.sources()
+    config = load_config(PackConfig, {}, job.settings)
+    rows = read_source(job.source, job.options.kind, options)
     found: list[Quarantined] = []
     kept: list[ClipRow] = []
     hashes: list[str] = []
-    with _bar("checking", len(rows), quiet=quiet) as tell:
+    root, workers = root_of(job.source, options), job.options.threads()
+    with _bar("checking", len(rows), quiet=job.quiet) as tell:
         for row, facts, fault in check_clips(rows, root, config, workers=workers):
             if fault is not None:
                 found.append(fault)
@@ -153,48 +164,30 @@ def _check(
         copies = duplicates(names, splits, hashes)
         found += [copies[i] for i in sorted(copies)]
         kept = [row for i, row in enumerate(kept) if i not in copies]
-    listed, usable = outputs
-    if listed is not None:
-        write_quarantine(listed, found)
-    if usable is not None:
-        write_jsonl(usable, kept)
+    if job.output is not None:
+        write_quarantine(job.output, found)
+    if job.options.usable is not None:
+        write_jsonl(Path(job.options.usable), kept)
     hours = sum(row.duration for row in kept) / 3600
     print(f"{len(kept)} of {len(rows)} clips are usable, {hours:.2f} h{_told(found)}")
-    if listed is None:
-        for entry in found:
-            print(f"{entry.file}: {entry.reason}: {entry.detail}")
+    for entry in found if job.output is None else ():
+        print(f"{entry.file}: {entry.reason}: {entry.detail}")
 
 
-def _encode(
-    source: Path,
-    folder: Path,
-    with_what: tuple[Path | None, str | None],
-    how: tuple[str, Part, int],
-    settings: Sequence[str],
-    *,
-    quiet: bool,
-) -> None:
+def _encode(job: Job) -> None:
     from ezaudio.data.waveforms import WaveformStore
 
-    vae, text = with_what
+    vae, text = job.options.vae, job.options.text
     if (vae is None) == (text is None):
-        raise InputError("vae", None, "either --vae FILE for latents or --text KIND for prompts")
-    store = WaveformStore(source)
-    if text is not None:
-        _encode_texts(store, folder, text, how[0], settings, quiet=quiet)
-    elif vae is not None:
-        _encode_latents(store, folder, vae, how, settings, quiet=quiet)
+        raise InputError("vae", vae, "either --vae FILE for latents or --text KIND for prompts")
+    folder, store = job.folder(), WaveformStore(job.source)
+    if vae is not None:
+        _encode_latents(job, store, Path(vae), folder)
+    elif text is not None:
+        _encode_texts(job, store, text, folder)
 
 
-def _encode_latents(
-    store: WaveformStore,
-    folder: Path,
-    vae: Path,
-    how: tuple[str, Part, int],
-    settings: Sequence[str],
-    *,
-    quiet: bool,
-) -> None:
+def _encode_latents(job: Job, store: WaveformStore, vae: Path, folder: Path) -> None:
     from ezaudio.training.encode import (
         EncodeConfig,
         LatentEncoder,
@@ -202,69 +195,51 @@ def _encode_latents(
         load_autoencoder,
     )
 
-    device, part, workers = how
-    config = load_config(EncodeConfig, {}, settings)
-    model, source = load_autoencoder(vae, device)
+    part, workers = job.options.shards(), job.options.threads()
+    config = load_config(EncodeConfig, {}, job.settings)
+    model, source = load_autoencoder(vae, job.options.device)
     encoder = LatentEncoder(store, model, config, source=source)
-    with _bar("encoding", len(store) + config.mixes.count, quiet=quiet) as tell:
+    with _bar("encoding", len(store) + config.mixes.count, quiet=job.quiet) as tell:
         made = encode_latents(encoder, folder, part=part, workers=workers, progress=tell)
     if made.missing_shards:
-        note(f"{made.missing_shards} shards are left for other parts; then run this once more.")
+        note(_LEFT.format(made.missing_shards))
         return
     print(f"{made.clips} clips, {made.frames} frames{_told(made.quarantined)}")
     print(folder)
 
 
-def _encode_texts(
-    store: WaveformStore,
-    folder: Path,
-    kind: str,
-    device: str,
-    settings: Sequence[str],
-    *,
-    quiet: bool,
-) -> None:
+def _encode_texts(job: Job, store: WaveformStore, kind: str, folder: Path) -> None:
     from ezaudio.data.texts import encode_texts, prompts_of
     from ezaudio.text import TEXT_ENCODERS
 
     if kind not in TEXT_ENCODERS:
         raise InputError("text", kind, ", ".join(TEXT_ENCODERS))
-    encoder = load_config(TEXT_ENCODERS[kind], {}, settings).build().to(device)
+    encoder = load_config(TEXT_ENCODERS[kind], {}, job.settings).build().to(job.options.device)
     prompts = sorted(set(prompts_of(store.rows)))
-    with _bar("encoding", len(prompts), quiet=quiet) as tell:
+    with _bar("encoding", len(prompts), quiet=job.quiet) as tell:
         count = encode_texts(prompts, encoder, folder, progress=tell)
     print(f"{count} prompts")
     print(folder)
 
 
-def _stats(source: Path, kind: str | None, options: SourceOptions, *, as_json: bool) -> None:
-    told = of_store(source) if is_store(source) else of_rows(read_source(source, kind, options))
-    if as_json:
+def _stats(job: Job) -> None:
+    if is_store(job.source):
+        told = of_store(job.source)
+    else:
+        told = of_rows(read_source(job.source, job.options.kind, job.options.sources()))
+    if job.as_json:
         print(json.dumps(told, ensure_ascii=False))
     else:
         print(yaml.safe_dump(told, sort_keys=False, allow_unicode=True).rstrip())
 
 
-def _options(audio: Path | None, split: str | None, labels: Path | None) -> SourceOptions:
-    if audio is not None and not audio.is_dir():
-        raise InputError("audio", str(audio), "a folder")
-    names = read_label_names(labels) if labels is not None else {}
-    return SourceOptions(audio=audio, split=split, names=names)
-
-
-def _folder(output: Path | None) -> Path:
-    if output is None:
-        raise InputError("output", None, "a folder")
-    if output.exists() and not output.is_dir():
-        raise InputError("output", str(output), "a folder, or a new place")
-    return output
-
-
-def _part(text: str) -> Part:
-    number, _, of = text.partition("/")
-    if not (number.isdecimal() and of.isdecimal()):
-        raise InputError("part", text, "K/N, such as 0/2 and 1/2")
-    return Part(int(number), int(of))
+ACTIONS: dict[str, Callable[[Job], None]] = {
+    "check": _check,
+    "pack": _pack,
+    "encode": _encode,
+    "stats": _stats,
+}
+"""What can be done."""
 
 
 def _told(quarantined: Sequence[Quarantined]) -> str:
