@@ -121,7 +121,7 @@ class Snake(nn.Module):
         """(B, D, S) -> (B, D, S)."""
         alpha = self.alpha.exp()[:, None]
         gain = (self.beta.exp() + _SNAKE_EPSILON).reciprocal()[:, None]
-        y: Tensor = _SnakeFunction.apply(x, alpha, gain)
+        y: Tensor = _SnakeFunction.apply(x, alpha, gain)  # type: ignore[no-untyped-call]
         return y
 
 
