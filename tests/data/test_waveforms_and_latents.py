@@ -51,36 +51,3 @@ def latents(tmp_path):
     return tmp_path
 
 
-def test_a_batch_has_one_length_and_is_normalised(latents):
-    store = LatentStore(latents)
-    x, rows = store.batch(6, 120, torch.Generator().manual_seed(0))
-    assert x.shape == (6, 4, 120) and len(rows) == 6
-    allowed = {"rain": {0.0, 0.5, 1.0, 1.5}, "dog": {0.0, 5.0}}
-    for latent, r in zip(x, rows, strict=True):
-        assert set(latent.unique().tolist()) <= allowed[r.label]
-
-
-def test_short_takes_are_chained_with_gaps_of_at_most_half_a_second(latents):
-    sound, _ = LatentStore(latents).filled("dog", 200, torch.Generator().manual_seed(0))
-    silent = (sound[:, 0] == 0).int().tolist()
-    runs = [len(run) for run in "".join(map(str, silent)).split("0") if run]
-    assert sound.shape == (200, 4)
-    assert runs and all(2 <= length <= 25 for length in runs[:-1])
-
-
-def test_frequent_labels_get_their_share_of_the_draws(latents):
-    store = LatentStore(latents, frequent_share=0.9, frequent=2)
-    weights = dict(zip(store.labels, store.label_weights.tolist(), strict=True))
-    assert weights == pytest.approx({"dog": 0.1, "rain": 0.9})
-
-
-def test_without_a_share_labels_are_drawn_by_the_root_of_their_count(latents):
-    store = LatentStore(latents)
-    weights = dict(zip(store.labels, store.label_weights.tolist(), strict=True))
-    assert weights == pytest.approx({"dog": 1.0, "rain": 3**0.5})
-
-
-def test_the_same_seed_draws_the_same_batch(latents):
-    store = LatentStore(latents)
-    a, b = (store.batch(3, 77, torch.Generator().manual_seed(5))[0] for _ in range(2))
-    assert torch.equal(a, b)

@@ -8,7 +8,6 @@ prompts is dropped for classifier-free guidance.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +18,9 @@ from torch import Tensor
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
+from ezaudio.data.batches import BatchConfig, LatentBatches
 from ezaudio.data.latents import LatentStore
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.order import Balance
 from ezaudio.data.prompts import training_prompts
 from ezaudio.diffusion import Schedule, add_noise, velocity_loss, velocity_target, zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
@@ -105,24 +105,27 @@ class Batches:
     """Latents, masks, prompts, noise and time steps of one step after another."""
 
     def __init__(
-        self, recipe: DiffusionRecipe, store: LatentStore, prompts: PromptTable, schedule: Schedule
+        self, recipe: DiffusionRecipe, store: LatentStore, prompts: PromptTable, split: str
     ) -> None:
-        self.recipe, self.store, self.prompts, self.schedule = recipe, store, prompts, schedule
+        self.recipe, self.prompts, self.schedule = recipe, prompts, zero_snr_schedule()
+        balance = Balance(power=0.5, frequent_share=recipe.frequent_share)
+        config = BatchConfig(
+            seconds=recipe.seconds_per_step, duration_s=recipe.duration_s, balance=balance
+        )
+        self.latents = LatentBatches(store, config, seed=recipe.run.seed, split=split)
 
-    def wording(self, row: ClipRow, generator: torch.Generator) -> str:
-        """A random wording for a row, or the empty prompt."""
-        if float(torch.rand((), generator=generator)) < self.recipe.text_dropout:
-            return ""
-        choices = training_prompts(row)
-        return choices[int(torch.randint(len(choices), (), generator=generator))]
+    def wording(self, prompt: str, generator: torch.Generator) -> str:
+        """The prompt, or the empty prompt."""
+        dropped = float(torch.rand((), generator=generator)) < self.recipe.text_dropout
+        return "" if dropped else prompt
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, TextEmbedding]:
+    def draw(
+        self, index: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, TextEmbedding]:
         """One batch: x0 (B, C, T), time steps (B,), regenerate (B, 1, T), text."""
-        low, high = (math.log(s * self.store.frame_rate) for s in self.recipe.duration_s)
-        frames = round(math.exp(low + (high - low) * float(torch.rand((), generator=generator))))
-        size = max(4, round(self.recipe.seconds_per_step * self.store.frame_rate / frames))
-        x0, rows = self.store.batch(size, frames, generator)
-        text = self.prompts([self.wording(row, generator) for row in rows])
+        x0, prompts, _, _ = self.latents.batch(index)
+        size, _, frames = x0.shape
+        text = self.prompts([self.wording(prompt, generator) for prompt in prompts])
         regenerate = sample_regenerate_mask(
             size, frames, full_probability=1 - self.recipe.context_share, generator=generator
         )
@@ -160,8 +163,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
     use_threads(recipe.run)
     torch.manual_seed(recipe.run.seed)
     schedule = zero_snr_schedule()
-    store = LatentStore(recipe.latents, frequent_share=recipe.frequent_share, spread=recipe.spread)
-    held_out = LatentStore(recipe.latents, split="valid", spread=recipe.spread)
+    store = LatentStore(recipe.latents, spread=recipe.spread)
     prompts = PromptTable(
         recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
     )
@@ -172,14 +174,15 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
         model.load_state_dict(load_module(recipe.start).tensors)
     average = WeightAverage(model, recipe.ema)
     optimizer = recipe.optim.build(model)
-    batches = Batches(recipe, store, prompts, schedule)
-    validation = Batches(recipe, held_out, prompts, schedule)
+    batches = Batches(recipe, store, prompts, "train")
+    validation = Batches(recipe, store, prompts, "valid")
     run = Run(
         recipe.output, recipe.run, {"model": model, "average": average, "optimizer": optimizer}
     )
 
     def step(run: Run) -> dict[str, float]:
-        loss = velocity_mse(model, schedule, batches.draw(run.generator), run.generator, weights)
+        batch = batches.draw(run.step, run.generator)
+        loss = velocity_mse(model, schedule, batch, run.generator, weights)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
         update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
@@ -192,10 +195,10 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
             losses = [
                 float(
                     velocity_mse(
-                        average.model, schedule, validation.draw(generator), generator, weights
+                        average.model, schedule, validation.draw(i, generator), generator, weights
                     )
                 )
-                for _ in range(4)
+                for i in range(4)
             ]
         save_module(
             recipe.output / "dit.safetensors",
