@@ -2,16 +2,32 @@
 
 import copy
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+import ezaudio
 from ezaudio.checkpoints import load_module
 from ezaudio.config import load_config
-from ezaudio.errors import InputError
-from ezaudio.training.vae_gan import VaeGanConfig, VaeGanTask, held, row_noise
-from ezaudio.vae import VAE_FAMILIES
+from ezaudio.data.checks import LENIENT
+from ezaudio.data.manifest import ClipRow
+from ezaudio.data.pack import PackConfig, pack_clips
+from ezaudio.errors import CheckpointError, InputError
+from ezaudio.training.opponent import held
+from ezaudio.training.vae_gan import VaeGanConfig, VaeGanRecipe, VaeGanTask, row_noise
+from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS
+
+RECIPES = Path(ezaudio.__file__).parent / "recipes"
+TINY = (  # what makes a run small and leaves the rest of a recipe as it is
+    "discriminator.width=2",
+    "crops.rows=2",
+    "crops.crop_s=0.1",
+    "validation_batches=1",
+    "start=null",
+)
 
 SAMPLES = 960
 OOBLECK = {
@@ -34,7 +50,7 @@ SETTINGS = {
 class OneProcess:
     """The least that a task needs of an engine."""
 
-    rank, device = 0, torch.device("cpu")
+    rank, world, device = 0, 1, torch.device("cpu")
 
     def __init__(self):
         self.norms = []
@@ -290,3 +306,86 @@ def test_a_module_that_is_held_lets_gradients_through_and_keeps_none():
 def test_unknown_games_and_turns_are_refused(changes):
     with pytest.raises(InputError):
         load_config(VaeGanConfig, SETTINGS | changes)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Three tones to train on and two to measure on, 0.4 s each."""
+    folder = tmp_path_factory.mktemp("sounds")
+    rows = []
+    for i in range(5):
+        time = np.arange(9600) / 24_000
+        wave = 0.4 * np.sin(2 * np.pi * 220 * (i + 1) * time)
+        soundfile.write(folder / f"{i}.wav", wave.astype(np.float32), 24_000)
+        split = "valid" if i >= 3 else "train"
+        facts = {"split": split, "label": "tone", "caption": "A tone.", "duration": 0.4}
+        rows.append(ClipRow(file=f"{i}.wav", **facts))
+    pack_clips(rows, folder, folder / "packed", PackConfig(audio="wav", check=LENIENT))
+    return folder / "packed"
+
+
+def recipe_of(name, packed, folder, *overrides):
+    places = (f"waveforms={packed}", f"output={folder}")
+    return load_config(VaeGanRecipe, RECIPES / name, [*TINY, *places, *overrides])
+
+
+SMALL_MODELS = {
+    "paper-vae.yaml": ["model.base_width=2", "model.latent_channels=4"],
+    "starter-vae-gan.yaml": ["model.width=8", "model.depth=1"],
+}
+
+
+@pytest.mark.parametrize("name", SMALL_MODELS)
+def test_a_recipe_runs_on_packed_sounds(name, packed, tmp_path):
+    task = recipe_of(name, packed, tmp_path, *SMALL_MODELS[name]).build(OneProcess())
+    log = [task.step(index, 1.0) for index in range(2)]
+    assert all(math.isfinite(float(value)) for line in log for value in line.values())
+    assert {"adversarial", "discriminator"} <= {name for line in log for name in line}
+    assert math.isfinite(task.validate()["log_mel_l1"])
+    assert {Path(clip).stem for clip in task.describe(0).split(", ")} <= {"0", "1", "2"}
+    (path,) = task.export(tmp_path, step=2)
+    recipe = load_module(path).extra["recipe"]
+    assert not {"waveforms", "output", "start", "run"} & recipe.keys()
+
+
+def test_the_recipe_of_the_paper_has_the_authors_settings():
+    recipe = load_config(VaeGanRecipe, RECIPES / "paper-vae.yaml")
+    assert recipe.model == VAE_PRESETS["official"]
+    assert recipe.discriminator.n_ffts == (1280, 640, 320, 160, 80)
+    assert recipe.discriminator.width == 64
+    loss, weights = recipe.losses.reconstruction, recipe.losses.weights
+    assert loss.n_ffts == (1280, 640, 320, 160, 80, 40, 20) and loss.a_weighting
+    assert (weights.reconstruction, weights.adversarial, weights.feature) == (1.0, 0.1, 5.0)
+    assert (weights.divergence, recipe.losses.adversary) == (1e-4, "hinge")
+    optims = recipe.generator_optim, recipe.discriminator_optim
+    assert [optim.rate for optim in optims] == [1.5e-4, 3e-4]
+    assert all(o.betas == (0.8, 0.99) and o.weight_decay == 1e-3 for o in optims)
+    assert (recipe.crops.crop_s, recipe.run.steps) == (0.5, 1_000_000)
+
+
+def test_the_second_stage_of_the_starter_fits_its_first():
+    recipe = load_config(VaeGanRecipe, RECIPES / "starter-vae-gan.yaml")
+    assert recipe.frozen_encoder and recipe.start is not None
+    assert recipe.losses.weights.divergence == 0
+
+
+def test_a_run_begins_from_an_autoencoder_and_refuses_other_files(packed, tmp_path):
+    small = SMALL_MODELS["starter-vae-gan.yaml"]
+    first = recipe_of("starter-vae-gan.yaml", packed, tmp_path, *small).build(OneProcess())
+    (path,) = first.export(tmp_path, step=0)
+    again = [*small, f"start={path}", "run.seed=5"]
+    second = recipe_of("starter-vae-gan.yaml", packed, tmp_path, *again).build(OneProcess())
+    assert same(state_of(first.average.model), second.vae)
+    assert same(state_of(first.average.model), second.average.model)
+    broken = [*small, f"start={tmp_path / 'nothing.safetensors'}"]
+    with pytest.raises(CheckpointError):
+        recipe_of("starter-vae-gan.yaml", packed, tmp_path, *broken).build(OneProcess())
+
+
+@pytest.mark.parametrize(
+    ("override", "field"), [("crops.crop_s=0.01", "crops"), ("model.sample_rate=16000", "16000 Hz")]
+)
+def test_sounds_that_do_not_fit_the_networks_are_refused(override, field, packed, tmp_path):
+    small = SMALL_MODELS["paper-vae.yaml"]
+    with pytest.raises(InputError, match=field):
+        recipe_of("paper-vae.yaml", packed, tmp_path, *small, override).build(OneProcess())

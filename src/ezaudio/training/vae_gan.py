@@ -15,35 +15,34 @@ Everything random in a step follows from (seed, step, row of the global batch).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ezaudio.audio_distance import distances
-from ezaudio.checkpoints import save_module
+from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
+from ezaudio.data.crops import CropConfig, WaveformBatches
+from ezaudio.data.keys import generator_at
+from ezaudio.data.waveforms import WaveformStore
+from ezaudio.errors import InputError
+from ezaudio.training.opponent import Engine, Measured, Opponent
 from ezaudio.training.optim import OptimConfig, WeightAverage, update
+from ezaudio.training.run import RunConfig
 from ezaudio.vae import Posterior, VaeConfig
 from ezaudio.vae.discriminators import DiscriminatorConfig, MultiStftDiscriminatorConfig
-from ezaudio.vae.losses import (
-    ADVERSARIES,
-    GeneratorLoss,
-    LossConfig,
-    feature_matching,
-)
+from ezaudio.vae.losses import GeneratorLoss, LossConfig
 from ezaudio.vae.model import Autoencoder
 
-Measured: TypeAlias = dict[str, Tensor | float]
-"""What a step found out, by name."""
-
+_NOISE = 31
 _SILENT = 1e-4
+_PLAIN = {"gain_db": (0.0, 0.0), "polarity": False, "mix_share": 0.0}
 
 
 class Turn(NamedTuple):
@@ -89,30 +88,6 @@ class VaeGanConfig(Config):
     discriminator_optim: OptimConfig
 
 
-class Engine(Protocol):
-    """Where a task runs: one process or many."""
-
-    @property
-    def rank(self) -> int:
-        """Which process this is."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where its tensors lie."""
-
-    def prepare(self, module: nn.Module) -> nn.Module:
-        """Wrap a module so that its gradients are averaged over processes."""
-
-    def backward(self, loss: Tensor) -> None:
-        """Compute gradients."""
-
-    def clip(self, module: nn.Module, norm: float) -> float:
-        """Bound the norm of the gradients; give what it was."""
-
-    def mean(self, values: dict[str, Tensor | float]) -> dict[str, float]:
-        """Average over processes."""
-
-
 class Crops(Protocol):
     """Batches of waveforms as a function of the step number."""
 
@@ -146,77 +121,10 @@ class Coder(nn.Module):
         return output, posterior.mean, posterior.std
 
 
-@contextmanager
-def held(module: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a module and leave none in its weights."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
 def row_noise(shape: tuple[int, int], rows: range, *, seed: int, index: int) -> Tensor:
     """Standard normal noise, (rows, *shape), that follows from seed, step and row alone."""
-    drawn = []
-    for row in rows:
-        (word,) = np.random.SeedSequence([seed, index, row]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(word) >> 1)
-        drawn.append(torch.randn(shape, generator=generator))
-    return torch.stack(drawn)
-
-
-class Opponent:
-    """The discriminator with its optimiser.
-
-    Args:
-        config: Settings.
-        engine: Where it runs.
-    """
-
-    def __init__(self, config: VaeGanConfig, engine: Engine) -> None:
-        self.weights, self.optim, self.engine = (
-            config.losses.weights,
-            config.discriminator_optim,
-            engine,
-        )
-        self.game = ADVERSARIES[config.losses.adversary]
-        self.network = config.discriminator.build().to(engine.device)
-        self._judge = engine.prepare(self.network)
-        self.optimizer = self.optim.build(self.network)
-
-    def learn(self, wave: Tensor, output: Tensor, rate: float) -> Measured:
-        """One step towards telling recordings (B, 1, S) from outputs (B, 1, S)."""
-        logits, _ = self._judge(torch.cat([wave, output]))
-        real, fake = ([x.float() for x in part] for part in zip(*map(_halves, logits), strict=True))
-        loss = self.game.discriminator(real, fake)
-        self.engine.backward(loss)
-        norm = self.engine.clip(self.network, self.optim.clip_norm)
-        update(self.optimizer, rate=self.optim.rate * rate)
-        return {
-            "loss": loss.detach(),
-            "discriminator": loss.detach(),
-            "logit_real": torch.stack([x.detach().mean() for x in real]).mean(),
-            "logit_output": torch.stack([y.detach().mean() for y in fake]).mean(),
-            "discriminator_gradient_norm": norm,
-        }
-
-    def opinion(self, wave: Tensor, output: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of what the generator is paid for by the discriminator, and its parts."""
-        with held(self.network):
-            with torch.no_grad():
-                _, real_maps = self.network(wave)
-            logits, maps = self.network(output)
-            terms = {
-                "adversarial": self.game.generator([x.float() for x in logits]),
-                "feature": feature_matching(real_maps, maps).float(),
-            }
-        weights = self.weights
-        total = weights.adversarial * terms["adversarial"] + weights.feature * terms["feature"]
-        return total, terms
+    keys = [(seed, _NOISE, index, row) for row in rows]
+    return torch.stack([torch.randn(shape, generator=generator_at(*key)) for key in keys])
 
 
 class VaeGanTask:
@@ -248,10 +156,17 @@ class VaeGanTask:
         self.vae = config.model.build().to(engine.device)
         coder = Coder(self.vae, frozen_encoder=config.frozen_encoder)
         self._coder = engine.prepare(coder)
-        self.opponent = Opponent(config, engine)
+        self.opponent = Opponent(
+            config.discriminator.build(), config.losses, config.discriminator_optim, engine
+        )
         self.average = WeightAverage(self.vae, config.ema)
         self.optimizer = config.generator_optim.build(self.vae)
         self._loss = GeneratorLoss(config.losses, self.vae.sample_rate).to(engine.device)
+
+    def start(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin from the weights of an autoencoder, those of the average too."""
+        for model in (self.vae, self.average.model):
+            model.load_state_dict(tensors)
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -307,7 +222,8 @@ class VaeGanTask:
     def export(self, folder: Path, *, step: int) -> list[Path]:
         """Write the averaged autoencoder as `vae.safetensors`."""
         path = folder / "vae.safetensors"
-        facts = {"step": step, "recipe": self.config.model_dump(mode="json")}
+        recipe = self.config.model_dump(mode="json", include=set(VaeGanConfig.model_fields))
+        facts = {"step": step, "recipe": recipe}  # and not where things lay on this machine
         tensors = self.average.model.state_dict()
         save_module(path, tensors, kind="vae", config=self.config.model, extra=facts)
         return [path]
@@ -346,10 +262,55 @@ class VaeGanTask:
         }
 
 
-def _halves(both: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of recordings and of outputs, which were judged together."""
-    real, fake = both.chunk(2)
-    return real, fake
+class VaeGanRecipe(VaeGanConfig):
+    """A run: what is trained, on what, from where.
+
+    Attributes:
+        waveforms: Folder of a `WaveformStore`.
+        crops: What a batch is made of.
+        validation_batches: Batches of the split `valid` that are measured; 0 measures nothing.
+        start: Autoencoder to begin from; a frozen encoder is worth nothing without one.
+        output: Folder of the run.
+        run: Its bounds and rhythm.
+    """
+
+    waveforms: Path
+    crops: CropConfig = CropConfig()
+    validation_batches: int = Field(8, ge=0)
+    start: Path | None = None
+    output: Path
+    run: RunConfig
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> VaeGanRecipe:
+        longest = max(*self.discriminator.n_ffts, *self.losses.reconstruction.n_ffts)
+        if self.crops.crop_s * self.model.sample_rate < longest:
+            raise ValueError(f"crops at least as long as the longest window, {longest} samples")
+        return self
+
+    def build(self, engine: Engine) -> VaeGanTask:
+        """Open the sounds and build both players.
+
+        Raises:
+            InputError: The sounds have another rate than the autoencoder, or a split is empty.
+            CheckpointError: `start` cannot be read, or is no autoencoder.
+        """
+        store, seed = WaveformStore(self.waveforms), self.run.seed
+        if store.sample_rate != self.model.sample_rate:
+            allowed = f"sounds at the autoencoder's {self.model.sample_rate} Hz"
+            raise InputError("waveforms", store.sample_rate, allowed)
+        rank, world = engine.rank, engine.world
+        crops = WaveformBatches(store, self.crops, seed=seed, rank=rank, world=world)
+        validation: list[Tensor] = []
+        if self.validation_batches:
+            plain = self.crops.model_copy(update=_PLAIN)
+            valid = WaveformBatches(store, plain, seed=0, rank=rank, world=world, split="valid")
+            validation = [valid.batch(index) for index in range(self.validation_batches)]
+        torch.manual_seed(seed)
+        task = VaeGanTask(self, crops, engine=engine, seed=seed, validation=validation)
+        if self.start is not None:
+            task.start(load_module(self.start, kind="vae").tensors)
+        return task
 
 
 def _distances(wave: Tensor, output: Tensor, sample_rate: int) -> dict[str, list[float]]:
