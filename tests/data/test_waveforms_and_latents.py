@@ -49,5 +49,3 @@ def latents(tmp_path):
     }
     (tmp_path / "index.json").write_text(json.dumps(index))
     return tmp_path
-
-
