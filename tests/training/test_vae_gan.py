@@ -16,7 +16,10 @@ from ezaudio.data.checks import LENIENT
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.opponent import held
+from ezaudio.training.reconstruction import forward_cost
+from ezaudio.training.task import Audible
 from ezaudio.training.vae_gan import VaeGanConfig, VaeGanRecipe, VaeGanTask, row_noise
 from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS
 
@@ -47,26 +50,16 @@ SETTINGS = {
 }
 
 
-class OneProcess:
-    """The least that a task needs of an engine."""
-
-    rank, world, device = 0, 1, torch.device("cpu")
+class OneProcess(Engine):
+    """The engine of a plain run, with a note of every bound that was put on gradients."""
 
     def __init__(self):
+        super().__init__(EngineConfig(device="cpu"))
         self.norms = []
 
-    def prepare(self, module):
-        return module
-
-    def backward(self, loss):
-        loss.backward()
-
-    def clip(self, module, norm):
+    def clip(self, parameters, norm):
         self.norms.append(norm)
-        return float(torch.nn.utils.clip_grad_norm_(module.parameters(), norm))
-
-    def mean(self, values):
-        return {name: float(value) for name, value in values.items()}
+        return super().clip(parameters, norm)
 
 
 class Tones:
@@ -275,6 +268,62 @@ def test_validation_measures_the_average_and_leaves_everything_as_it_was():
     names = {"loss", "convergence", "log_mel_l1", "multi_resolution_stft", "si_sdr_db"}
     assert names <= found.keys() and all(math.isfinite(value) for value in found.values())
     assert task_of().validate() == {}
+
+
+def test_the_validation_can_be_heard_before_and_after_the_autoencoder():
+    task = task_of(validation=[Tones().batch(0)])
+    assert isinstance(task, Audible)
+    heard = task.listen()
+    names = ["recording-0", "decoded-0", "recording-1", "decoded-1"]
+    assert [sound.name for sound in heard] == names
+    assert all(sound.samples.shape == (SAMPLES,) for sound in heard)
+    np.testing.assert_array_equal(heard[2].samples, Tones().batch(0)[1, 0].numpy())
+    assert task_of().listen() == []
+
+
+def test_the_plan_counts_weights_states_and_operations():
+    task = task_of(turns="both")
+    plan = task.plan()
+    vae, judge = (sum(p.numel() for p in n.parameters()) for n in (task.vae, task.opponent.network))
+    assert plan.parameters == plan.trainable == vae + judge
+    task.step(0, 1.0)
+    moments = [
+        value.numel()
+        for optimizer in (task.optimizer, task.opponent.optimizer)
+        for state in optimizer.state_dict()["state"].values()
+        for name, value in state.items()
+        if name != "step"
+    ]
+    # weights, gradients, moments, average
+    assert plan.state_bytes == 4 * (2 * (vae + judge) + sum(moments) + vae)
+    assert task_of(frozen_encoder=True).plan().trainable < plan.trainable
+    assert task_of(turns="alternate").plan().step_flops < plan.step_flops
+
+
+def test_the_cost_of_a_convolution_is_known():
+    module = torch.nn.Conv1d(3, 5, 7, padding=3)
+    flops, kept = forward_cost(module, (2, 3, 100))
+    assert flops == 2 * 2 * 100 * 3 * 5 * 7
+    assert kept == 4 * 2 * 3 * 100  # its input
+    assert next(module.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize("player", ["autoencoder", "discriminator"])
+def test_a_gradient_that_is_not_finite_changes_no_weight(player):
+    task = task_of(turns="both")
+    task.step(0, 1.0)
+    module = task.parts()[player]
+    before = state_of(module), state_of(task.average.model)
+    last = [p for p in module.parameters() if p.requires_grad][-1]
+    hook = last.register_hook(lambda gradient: gradient * math.nan)
+    measured = task.step(1, 1.0)
+    hook.remove()
+    prefix = "" if player == "autoencoder" else "discriminator_"
+    assert math.isnan(float(measured[f"{prefix}gradient_norm"]))
+    assert same(before[0], module)
+    assert same(before[1], task.average.model) == (player == "autoencoder")
+    task.step(2, 1.0)
+    assert not same(before[0], module)
 
 
 def test_what_is_exported_is_the_average_and_builds_itself(tmp_path):

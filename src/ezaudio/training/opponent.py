@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from ezaudio.training.engine import Engine
 from ezaudio.training.optim import OptimConfig, update
+from ezaudio.training.task import Measured
 from ezaudio.vae.losses import ADVERSARIES, LossConfig, feature_matching
-
-Measured: TypeAlias = dict[str, Tensor | float]
-"""What a step found out, by name."""
-
-
-class Engine(Protocol):
-    """Where a task runs: one process or many."""
-
-    @property
-    def rank(self) -> int:
-        """Which process this is."""
-
-    @property
-    def world(self) -> int:
-        """How many there are."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where its tensors lie."""
-
-    def prepare(self, module: nn.Module) -> nn.Module:
-        """Wrap a module so that its gradients are averaged over processes."""
-
-    def backward(self, loss: Tensor) -> None:
-        """Compute gradients."""
-
-    def clip(self, module: nn.Module, norm: float) -> float:
-        """Bound the norm of the gradients; give what it was."""
-
-    def mean(self, values: dict[str, Tensor | float]) -> dict[str, float]:
-        """Average over processes."""
 
 
 @contextmanager
@@ -55,6 +26,19 @@ def held(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+def descend(optimizer: torch.optim.Optimizer, *, rate: float, norm: float) -> bool:
+    """Step at a learning rate, unless the norm of the gradients is not finite; then forget them.
+
+    Returns:
+        Whether a step was made.
+    """
+    if math.isfinite(norm):
+        update(optimizer, rate=rate)
+        return True
+    optimizer.zero_grad(set_to_none=True)
+    return False
 
 
 class Opponent:
@@ -83,7 +67,7 @@ class Opponent:
         loss = self.game.discriminator(real, fake)
         self.engine.backward(loss)
         norm = self.engine.clip(self.network, self.optim.clip_norm)
-        update(self.optimizer, rate=self.optim.rate * rate)
+        descend(self.optimizer, rate=self.optim.rate * rate, norm=norm)
         return {
             "loss": loss.detach(),
             "discriminator": loss.detach(),

@@ -14,34 +14,33 @@ Everything random in a step follows from (seed, step, row of the global batch).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from ezaudio.audio_distance import distances
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
 from ezaudio.data.crops import CropConfig, WaveformBatches
 from ezaudio.data.keys import generator_at
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import InputError
-from ezaudio.training.opponent import Engine, Measured, Opponent
-from ezaudio.training.optim import OptimConfig, WeightAverage, update
+from ezaudio.training.engine import Engine
+from ezaudio.training.opponent import Opponent, descend
+from ezaudio.training.optim import OptimConfig, WeightAverage
+from ezaudio.training.reconstruction import forward_cost, listen, measure
 from ezaudio.training.run import RunConfig
+from ezaudio.training.task import Heard, Measured, Plan
 from ezaudio.vae import Posterior, VaeConfig
 from ezaudio.vae.discriminators import DiscriminatorConfig, MultiStftDiscriminatorConfig
 from ezaudio.vae.losses import GeneratorLoss, LossConfig
 from ezaudio.vae.model import Autoencoder
 
 _NOISE = 31
-_SILENT = 1e-4
+_SOUNDS = 2
 _PLAIN = {"gain_db": (0.0, 0.0), "polarity": False, "mix_share": 0.0}
 
 
@@ -151,6 +150,9 @@ class VaeGanTask:
         seed: int,
         validation: Sequence[Tensor] = (),
     ) -> None:
+        if engine.sharded:
+            allowed = "none: an autoencoder fits every process whole"
+            raise InputError("engine.sharding", engine.config.sharding, allowed)
         self.config, self.crops, self.engine, self.seed = config, crops, engine, seed
         self.validation = validation
         self.vae = config.model.build().to(engine.device)
@@ -203,30 +205,47 @@ class VaeGanTask:
             measured |= self._learn(wave, output, posterior, index=index, rate=rate)
         return measured
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Losses and distances of the averaged autoencoder, without noise in the latent."""
-        found: dict[str, list[float]] = defaultdict(list)
-        for batch in self.validation:
-            wave = batch.to(self.engine.device)
-            posterior = self.average.model.encode(wave)
-            output = self.average.model.decode(posterior.mode)[..., : wave.shape[-1]]
-            loss, terms = self._loss(output, wave, posterior)
-            terms |= {"loss": loss, "latent_std": posterior.mean.std()}
-            for name, value in terms.items():
-                found[name].append(float(value))
-            for name, values in _distances(wave, output, self.vae.sample_rate).items():
-                found[name].extend(values)
-        return self.engine.mean({name: float(np.mean(values)) for name, values in found.items()})
+        return measure(self.average.model, self.validation, self._loss, self.engine)
+
+    def listen(self) -> list[Heard]:
+        """The first sounds of the validation, before and after the averaged autoencoder."""
+        return listen(self.average.model, self.validation, _SOUNDS)
 
     def export(self, folder: Path, *, step: int) -> list[Path]:
         """Write the averaged autoencoder as `vae.safetensors`."""
         path = folder / "vae.safetensors"
-        recipe = self.config.model_dump(mode="json", include=set(VaeGanConfig.model_fields))
-        facts = {"step": step, "recipe": recipe}  # and not where things lay on this machine
-        tensors = self.average.model.state_dict()
-        save_module(path, tensors, kind="vae", config=self.config.model, extra=facts)
+        if self.engine.main:
+            recipe = self.config.model_dump(mode="json", include=set(VaeGanConfig.model_fields))
+            facts = {"step": step, "recipe": recipe}  # and not where things lay on this machine
+            tensors = self.average.model.state_dict()
+            save_module(path, tensors, kind="vae", config=self.config.model, extra=facts)
         return [path]
+
+    def plan(self) -> Plan:
+        """Count weights, and estimate the cost of a step by one row that is not computed."""
+        rows, _, samples = self.crops.batch(0).shape
+        latent = (1, self.vae.latent_channels, self.vae.frames(samples))
+        coder = Coder(self.vae, frozen_encoder=self.config.frozen_encoder)
+        made, kept = forward_cost(coder, (1, 1, samples), latent)
+        judged, kept_to_judge = forward_cost(self.opponent.network, (1, 1, samples))
+        learning = 3 * made + 3 * judged  # forward, and twice that on the way back
+        judging = made + 6 * judged  # recordings and outputs
+        both = 3 * made + 9 * judged
+        step = both if self.config.turns == "both" else (learning + judging) / 2
+        networks = self.vae, self.opponent.network
+        counts = [sum(p.numel() for p in network.parameters()) for network in networks]
+        trained = sum(p.numel() for n in networks for p in n.parameters() if p.requires_grad)
+        weights = 2 * counts[0] + counts[1] + 3 * trained  # average; gradients and two moments
+        return Plan(
+            parameters=sum(counts),
+            trainable=trained,
+            state_bytes=4 * weights * self.engine.world,
+            activation_bytes=rows * (kept + kept_to_judge),
+            step_flops=rows * self.engine.world * step,
+            notes={"batch": f"{rows * self.engine.world} x {samples / self.vae.sample_rate:g} s"},
+        )
 
     def describe(self, index: int) -> str:
         """Which clips a step saw."""
@@ -251,8 +270,8 @@ class VaeGanTask:
         self.engine.backward(loss)
         optim = self.config.generator_optim
         norm = self.engine.clip(self.vae, optim.clip_norm)
-        update(self.optimizer, rate=optim.rate * rate)
-        self.average.update(self.vae)
+        if descend(self.optimizer, rate=optim.rate * rate, norm=norm):
+            self.average.update(self.vae)
         return {
             "loss": loss.detach(),
             **{name: value.detach() for name, value in terms.items()},
@@ -311,10 +330,3 @@ class VaeGanRecipe(VaeGanConfig):
         if self.start is not None:
             task.start(load_module(self.start, kind="vae").tensors)
         return task
-
-
-def _distances(wave: Tensor, output: Tensor, sample_rate: int) -> dict[str, list[float]]:
-    """Distances of the rows (B, 1, S) that are not silent."""
-    pairs = zip(wave[:, 0].cpu().numpy(), output[:, 0].float().cpu().numpy(), strict=True)
-    rows = [asdict(distances(x, y, sample_rate)) for x, y in pairs if np.abs(x).max() > _SILENT]
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ezaudio.config import Config
+from ezaudio.vae.precision import full_precision
 
 Verdict: TypeAlias = tuple[list[Tensor], list[list[Tensor]]]
 """Logits (B, 1, T', F') of each scale, and the maps (B, D, T', F') of each scale layer by layer."""
@@ -74,7 +75,7 @@ class StftScale(nn.Module):
 
     def spectrum(self, wave: Tensor) -> Tensor:
         """Complex spectrum as two channels: (B, 1, S) -> (B, 2, T', F)."""
-        with torch.autocast(wave.device.type, enabled=False):
+        with full_precision(wave):
             size = self.window.shape[0]
             frames = torch.stft(
                 wave[:, 0].float(),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ezaudio.audio_features import mel_filterbank
 from ezaudio.config import Config
+from ezaudio.vae.precision import full_precision
 
 
 class MelConfig(Config):
@@ -58,7 +59,7 @@ class MelLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Compare (B, 1, S) with (B, 1, S); a scalar."""
-        with torch.autocast(target.device.type, enabled=False):
+        with full_precision(target):
             waves = torch.cat([output, target])[:, 0].float()  # (2 B, S)
             logs = [self._log_mel(waves, size) for size in self.config.n_ffts]
             rows = target.shape[0]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ezaudio.config import Config
 from ezaudio.vae.losses.weighting import AWeighting
+from ezaudio.vae.precision import full_precision
 
 AUTHORS_N_FFTS = (1280, 640, 320, 160, 80, 40, 20)
 """Window sizes of the released autoencoder, in samples at 24 kHz: 53 ms to 0.8 ms."""
@@ -71,7 +72,7 @@ class MultiStftLoss(nn.Module):
 
         The sounds are longer than half of the largest window.
         """
-        with torch.autocast(target.device.type, enabled=False):
+        with full_precision(target):
             rows = target.shape[0]
             waves = self.weighting(torch.cat([output, target])[:, 0].float())  # (2 B, S)
             parts = [self._distances(waves, rows, size) for size in self.config.n_ffts]
