@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from ezaudio.data.ahead import Ahead
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.shards import TarFiles, finished, new_shard, read_head, write_head
 from ezaudio.data.statistics import of_rows
@@ -86,3 +87,23 @@ def test_a_manifest_in_numbers():
     assert told["most_frequent_labels"] == {"a": 3, "b": 2}
     assert told["seconds_percentiles"]["100%"] == 4
     assert told["licences"] == {"not stated": 5, "CC0": 1}
+
+
+def test_batches_made_ahead_are_those_that_are_asked_for():
+    made = []
+
+    def batch(index):
+        made.append(index)
+        if index == 9:
+            raise ZeroDivisionError
+        return index * 10
+
+    ahead = Ahead(batch, depth=2, last=12)
+    assert [ahead(i) for i in (0, 1, 2)] == [0, 10, 20]
+    assert ahead(7) == 70 and ahead(8) == 80  # a jump, as after a resume
+    with pytest.raises(ZeroDivisionError):
+        ahead(9)
+    assert [ahead(10), ahead(11)] == [100, 110]
+    ahead.close()
+    assert max(made) == 11 and made.count(8) == 1
+    assert Ahead(batch, depth=0)(3) == 30

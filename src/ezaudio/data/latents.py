@@ -55,7 +55,7 @@ class LatentStore:
         )
         self._files = TarFiles(folder, head["shards"])
         try:
-            self._silence = np.load(folder / SILENCE)  # (T, 2 C)
+            self._silence = torch.from_numpy(np.load(folder / SILENCE))  # (T, 2 C)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder / SILENCE}: cannot be read ({error})") from None
 
@@ -82,24 +82,24 @@ class LatentStore:
         width = self.channels * (2 if self.has_std else 1)
         offset = int(self._offsets[index]) + start * width * _BYTES
         content = self._files.read(int(self._shards[index]), offset, count * width * _BYTES)
-        values = np.frombuffer(content, np.float16).reshape(count, width)
+        values = torch.frombuffer(bytearray(content), dtype=torch.float16).view(count, width)
         draw = self._draw(values, generator)
-        if not torch.isfinite(draw).all():
+        if not torch.isfinite(draw.sum()):
             raise AudioFileError(f"{self.rows[index].file}: its latent holds NaN or infinity")
         return draw
 
     def silence(self, frames: int, generator: torch.Generator) -> Tensor:
         """Draw silence, normalised: (T, C)."""
-        middle = np.arange(frames) % max(1, len(self._silence) - 2) + 1
-        return self._draw(self._silence[np.minimum(middle, len(self._silence) - 1)], generator)
+        middle = torch.arange(frames) % max(1, len(self._silence) - 2) + 1
+        return self._draw(self._silence[middle.clamp(max=len(self._silence) - 1)], generator)
 
-    def _draw(self, values: NDArray[np.float16], generator: torch.Generator) -> Tensor:
-        both = torch.from_numpy(values.astype(np.float32))
-        draw = both[:, : self.channels]
+    def _draw(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample (T, C) from (T, 2 C), or (T, C) where only means are kept, and normalise."""
+        draw = values[:, : self.channels].float()
         if self.has_std and self.spread:
             noise = torch.randn(draw.shape, generator=generator)
-            draw = draw + self.spread * both[:, self.channels :] * noise
-        return (draw - self.shift) / self.scale
+            draw.addcmul_(values[:, self.channels :].float(), noise, value=self.spread)
+        return draw.sub_(self.shift).div_(self.scale)
 
 
 def npy(values: NDArray[np.float16]) -> tuple[bytes, int]:
