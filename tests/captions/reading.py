@@ -1,7 +1,7 @@
 """Reads a rule-written sentence back: which sounds, in which order, which of them overlap.
 
-It knows the words that order and join, and nothing of how the sentence was made: the sounds are found
-by looking up what stands between those words.
+It knows the words that order and join, and nothing of how the sentence was made: the sounds are
+    found by looking up what stands between those words.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIMES = {"twice": 2, "two times": 2, "three times": 3, "four times": 4, "five ti
 TAIL = re.compile(
     r"(?: heard)?(?P<again> again| once more)?"
     r"(?P<times> (?:twice|two times|three times|four times|five times|repeatedly|many times"
-    r"|several times|intermittently|now and again))?$"
+    r"|several times|intermittently|from time to time))?$"
 )
 
 

@@ -84,23 +84,25 @@ class Courier:
             EzAudioError: the server refuses everything, or the courier died.
         """
         self._say(open=str(bench.journal), requests=bench.most_requests, cost=bench.most_cost)
-        for request, failures in wanted:
+        heard = self._hear()  # nothing is asked before the journal is open
+        for request, failures in wanted if "opened" in heard else ():
             self._say(ask=asdict(request), failures=[asdict(attempt) for attempt in failures])
         self._say(close=True)
         answers: dict[str, Answer] = {}
         while True:
-            heard = self._hear()
             if "fatal" in heard:
                 raise EzAudioError(heard["fatal"])
             if heard.get("closed"):
                 return answers
-            answers[heard["key"]] = Answer(
-                heard["text"],
-                tuple(Attempt(**attempt) for attempt in heard["failures"]),
-                model=heard["model"],
-                created=heard["created"],
-                finished=heard["finished"],
-            )
+            if "key" in heard:
+                answers[heard["key"]] = Answer(
+                    heard["text"],
+                    tuple(Attempt(**attempt) for attempt in heard["failures"]),
+                    model=heard["model"],
+                    created=heard["created"],
+                    finished=heard["finished"],
+                )
+            heard = self._hear()
 
     def close(self) -> None:
         """Let the requests under way end, and wait for that."""

@@ -53,8 +53,9 @@ class Dispatch:
         """Do what the messages say until there are no more."""
         while (message := await messages.get()) is not None:
             if "open" in message:
-                self._journal = Journal(Path(message["open"]))
+                self._journal = await asyncio.to_thread(Journal, Path(message["open"]))
                 self._lease = Lease(message["requests"], message["cost"])
+                _say(opened=True)
             elif "ask" in message:
                 request = Request(**message["ask"])
                 failures = [Attempt(**attempt) for attempt in message["failures"]]
@@ -62,8 +63,11 @@ class Dispatch:
             elif "close" in message:
                 await self._finish()
                 _say(closed=True)
-        self._stopped.set()
         await self._finish()
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way is waited for."""
+        self._stopped.set()
 
     async def _finish(self) -> None:
         for result in await asyncio.gather(*self._tasks, return_exceptions=True):
@@ -170,30 +174,42 @@ def _say(**message: Any) -> None:
         sys.stdout.buffer.flush()
 
 
-def _read_input(
-    loop: asyncio.AbstractEventLoop, messages: asyncio.Queue[dict[str, Any] | None]
-) -> None:
-    for line in sys.stdin.buffer:
-        loop.call_soon_threadsafe(messages.put_nowait, json.loads(line))
-    loop.call_soon_threadsafe(messages.put_nowait, None)
+class Input:
+    """Reads messages in a thread; its end is known at once, whatever still waits to be done."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self.ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in sys.stdin.buffer:
+            self._loop.call_soon_threadsafe(self.messages.put_nowait, json.loads(line))
+        self._loop.call_soon_threadsafe(self.ended.set)
+        self._loop.call_soon_threadsafe(self.messages.put_nowait, None)
 
 
 async def _main() -> None:
-    messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    reader = threading.Thread(
-        target=_read_input, args=(asyncio.get_running_loop(), messages), daemon=True
-    )
-    reader.start()
-    settings = await messages.get()
+    source = Input()
+    settings = await source.messages.get()
     if settings is None:
         return
     try:
         chat, rules = ChatSettings(**settings["chat"]), Rules(**settings["rules"])
-        await Dispatch(chat, rules).serve(messages)
+        dispatch = Dispatch(chat, rules)
+        ending = asyncio.create_task(_stop_at_end(source, dispatch))
+        await dispatch.serve(source.messages)
+        ending.cancel()
     except EzAudioError as error:
         _say(fatal=str(error))
 
 
+async def _stop_at_end(source: Input, dispatch: Dispatch) -> None:
+    await source.ended.wait()
+    dispatch.stop()
+
+
 if __name__ == "__main__":
     asyncio.run(_main())
-    os._exit(0)  # a reader that waits for more input must not keep the process
+    os._exit(0)  # a thread that waits for more input must not keep the process

@@ -19,7 +19,8 @@ from typing import Any
 from ezaudio.errors import OutputError
 
 _SYNC_EVERY_S = 1.0
-_LOOK_AGAIN_S = 0.1
+_LOOK_AGAIN_S = 0.05
+_FOR_ANOTHER_S = 10.0
 
 
 class Journal:
@@ -37,9 +38,7 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{path}: another run writes to this caption set") from None
+            _wait(self._file, path, _FOR_ANOTHER_S, fcntl.LOCK_EX)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from None
         _end_line(self._file)
@@ -99,7 +98,7 @@ def read_journal(path: Path, *, wait_s: float = 0.0) -> Iterator[Noted]:
         OutputError: it is still being written after that time.
     """
     with path.open("rb") as file:
-        _wait(file.fileno(), path, wait_s)
+        _wait(file.fileno(), path, wait_s, fcntl.LOCK_SH)
         for line in file:
             try:
                 row = json.loads(line)
@@ -109,11 +108,11 @@ def read_journal(path: Path, *, wait_s: float = 0.0) -> Iterator[Noted]:
             yield noted
 
 
-def _wait(file: int, path: Path, wait_s: float) -> None:
+def _wait(file: int, path: Path, wait_s: float, lock: int) -> None:
     end = time.monotonic() + wait_s
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, lock | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() >= end:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _TIMES = {2: ("twice", "two times"), 3: ("three times",), 4: ("four times",), 5: ("five times",)}
 _OFTEN = ("repeatedly", "many times", "several times")
-_SCATTERED = ("intermittently", "now and again")
+_SCATTERED = ("intermittently", "from time to time")
 _AGAIN = ("again", "once more")
 
 THEN = (", then", " and then", ", followed by", " followed by", ", and after that")

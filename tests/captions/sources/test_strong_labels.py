@@ -82,7 +82,7 @@ def said_rightly(timeline: Timeline, sentence: str) -> bool:
                 if under.end_s <= over.start_s:
                     return False
                 continue
-            overlap = min(a.end_s, b.end_s) > max(a.start_s, b.start_s)
+            overlap = min(a.end_s, b.end_s) >= max(a.start_s, b.start_s)
             near = abs(a.start_s - b.start_s) <= TOGETHER_S
             if read_a.rank > read_b.rank and not near:
                 return False
