@@ -43,9 +43,7 @@ def asking(server: ChatServer | str, **chat: Any) -> dict[str, Any]:
     return {"writer": "llm", "chat": {"base_url": url, **usual, **chat}}
 
 
-def run(
-    source: Any, inputs: Path, out: Path, *, executor: Any = None, **settings: Any
-) -> Summary:
+def run(source: Any, inputs: Path, out: Path, *, executor: Any = None, **settings: Any) -> Summary:
     return label(
         source,
         [inputs],

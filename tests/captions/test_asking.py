@@ -156,7 +156,9 @@ def test_a_server_that_is_down_ends_the_run_and_nothing_is_lost(
 
     with chat_server(choose) as server:
         source = asking(server, concurrency=1, give_up_after=4, most_tries=20)
-        with pytest.raises(EzAudioError, match="4 requests in a row failed, the last with HTTP 503"):
+        with pytest.raises(
+            EzAudioError, match="4 requests in a row failed, the last with HTTP 503"
+        ):
             run_strong(strong(20), tmp_path / "set", source)
         server.choose = lambda call, times: Behaviour()
         summary = run_strong(strong(20), tmp_path / "set", source)

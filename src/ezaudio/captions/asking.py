@@ -7,6 +7,7 @@ The settings of such a server, and the writer that all sources with one share: a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,6 +20,7 @@ from ezaudio.captions.record import Item, digest
 from ezaudio.captions.validation import Rules
 from ezaudio.captions.writer import Answer, Attempt, Bench, Outcome
 from ezaudio.config import Config
+from ezaudio.errors import InputError
 
 PRICES: Mapping[str, tuple[float, float]] = {
     "gpt-4o-mini": (0.15, 0.60),
@@ -106,6 +108,9 @@ class Asking:
         prompt: what is asked.
         rules: what an answer has to obey.
         ask: gives the question about a clip; None where there is nothing to ask about.
+
+    Raises:
+        InputError: a key is needed and not there.
     """
 
     def __init__(self, chat: ChatSettings, prompt: Prompt, rules: Rules, ask: Ask) -> None:
@@ -113,6 +118,14 @@ class Asking:
         self.prompt_hash = prompt.hash
         self._chat, self._prompt, self._rules, self._ask = chat, prompt, rules, ask
         self._courier: Courier | None = None
+        if chat.base_url is None and not os.environ.get(chat.api_key_env):
+            allowed = "a key in this environment variable, or a server of your own"
+            raise InputError(chat.api_key_env, None, allowed)
+
+    @property
+    def priced(self) -> bool:
+        """False when nobody knows what a token costs."""
+        return self._chat.priced()
 
     @property
     def longest_request_s(self) -> float:

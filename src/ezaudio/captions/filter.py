@@ -154,4 +154,5 @@ def best_of(records: Iterable[CaptionRecord], most: int) -> Iterator[CaptionReco
 
 
 def _record(row: list[Any]) -> CaptionRecord:
-    return CaptionRecord(*row[:-1], datetime.fromisoformat(row[-1]))
+    values = [*row[:-1], datetime.fromisoformat(row[-1])]
+    return CaptionRecord(*values)

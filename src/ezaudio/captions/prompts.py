@@ -43,7 +43,7 @@ class Prompt:
         Raises:
             InputError: there is no such prompt, or it has no `[user]` part.
         """
-        text = _text(name)
+        text = text_of(name)
         parts = _PART.split(text)[1:]
         found = {key: body.strip() for key, body in zip(parts[::2], parts[1::2], strict=True)}
         if not found.get("user"):
@@ -73,7 +73,8 @@ def packaged() -> list[str]:
     return sorted(f.name.removesuffix(".txt") for f in folder.iterdir() if f.name.endswith(".txt"))
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """Give the text of a packaged prompt, or of a file; errors as `Prompt.read`."""
     if name in packaged():
         packed = files("ezaudio.captions") / "prompts" / f"{name}.txt"
         return packed.read_text(encoding="utf-8")

@@ -105,7 +105,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     top = "".join(f"<th>{_safe(name)}</th>" for name in head)
     cells = (
         "".join(
-            f'<td{" class=n" if isinstance(value, int) else ""}>'
+            f"<td{' class=n' if isinstance(value, int) else ''}>"
             f"{f'{value:,}' if isinstance(value, int) else _safe(value)}</td>"
             for value in row
         )
@@ -148,7 +148,8 @@ def _lengths(found: Statistics) -> str:
 
 
 def _order(found: Statistics) -> str:
-    rows = [(name, count, _share(count, found.captions)) for name, count in found.order.most_common()]
+    common = found.order.most_common()
+    rows = [(name, count, _share(count, found.captions)) for name, count in common]
     rows.append(("any of them", found.any_order, _share(found.any_order, found.captions)))
     return "<h2>Words of order</h2>" + _table(("", "captions", "share"), rows)
 
@@ -171,10 +172,8 @@ def _bars(counts: Sequence[int], labels: Sequence[str], *, every: int) -> str:
             f'height="{tall:.1f}" fill="#4878a8"><title>{_safe(label)}: {count:,}</title></rect>'
         )
         if index % every == 0:
-            parts.append(
-                f'<text x="{index * step:.1f}" y="{height + 16}"
-                font-size="11">{_safe(label)}</text>'
-            )
+            at = f'x="{index * step:.1f}" y="{height + 16}"'
+            parts.append(f'<text {at} font-size="11">{_safe(label)}</text>')
     return "".join([*parts, "</svg>"])
 
 

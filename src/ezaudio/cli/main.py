@@ -1,7 +1,8 @@
 """`ezaudio`: finds the command, and says in one line what went wrong.
 
 A command's module is imported when the command is used, so that `ezaudio --help` stays fast. To add
-a command: write `cli/NAME.py` with a function NAME, and add a line to `COMMANDS`.
+a command: write `cli/NAME.py` with a function NAME, or for a group of commands a `typer.Typer` of
+that name, and add a line to `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "reconstruct": "Pass sounds through the autoencoder and measure how far they come back.",
         "models": "List what is bundled, cached or can be fetched, with licence and size.",
         "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
+        "caption": "Caption recordings that nobody has labelled; filter and clean captions.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
 )
@@ -41,9 +43,12 @@ class Commands(dict[str, Any]):
         command = super().__getitem__(name)
         if command is None:
             module = import_module(f"ezaudio.cli.{name}")
-            single = typer.Typer(add_completion=False, rich_markup_mode=None)
-            single.command(name, help=COMMANDS[name])(getattr(module, name))
-            command = self[name] = typer.main.get_command(single)
+            part = getattr(module, name)
+            if not isinstance(part, typer.Typer):
+                single = typer.Typer(add_completion=False, rich_markup_mode=None)
+                single.command(name, help=COMMANDS[name])(part)
+                part = single
+            command = self[name] = typer.main.get_command(part)
         return command
 
     def get(self, name: str, default: Any = None) -> Any:
