@@ -92,12 +92,12 @@ def check(text: str | None, rules: Rules) -> tuple[str, str]:
     ):
         if found:
             return plain, reason
-    return plain, _length(plain, rules) or _language(plain, rules)
+    return plain, _language(plain, rules) or _length(plain, rules)
 
 
 def _tidied(text: str) -> str:
     plain = " ".join(text.split())
-    plain = _LABEL.sub("", plain)
+    plain = _LABEL.sub("", plain).strip("* ")
     if len(plain) > 2 and plain[0] in _QUOTES and plain[-1] in _QUOTES:
         plain = plain.strip(_QUOTES).strip()
     plain = plain.strip()
@@ -107,8 +107,8 @@ def _tidied(text: str) -> str:
 
 
 def _several(text: str, plain: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) > 1:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(not line[0].islower() for line in lines[1:]):
         return True
     ends = (found.start() for found in _END.finditer(plain))
     return any(not _NO_END.search(plain[: end + 1]) for end in ends)
