@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
         "data": "Prepare recordings for training: check, pack, encode, stats.",
         "lora": "Fit an adapter to your own sounds (also: train lora), or merge adapters.",
+        "caption": "Caption recordings that nobody has labelled; filter and clean captions.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
 )
