@@ -76,6 +76,7 @@ def dedup_set(
     given, made = CaptionSet(source), CaptionSet(target)
     given.require()
     made.write_card({"format": 1, "source": "dedup", "finished": False})
+    made.drop_parts_from(0)
     writer, failures = SetWriter(made), _Failures(made)
     read = 0
     with Seen() as seen:

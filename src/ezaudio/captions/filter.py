@@ -94,8 +94,7 @@ def filter_set(
         heard, pairs, without = heard + done.heard, pairs + done.scored, without + done.without
         if progress is not None:
             progress(pairs + without, heard)
-    for part in made.parts("scored")[len(tasks) :]:
-        part.unlink()
+    made.drop_parts_from(len(tasks), ("scored", "failures"))
     summary = _select(made, settings, heard)
     made.write_card(
         {

@@ -24,7 +24,7 @@ _LOWEST_HZ, _HIGHEST_HZ = 100.0, 3600.0
 _SILENT_DB = -50.0
 _SHORTEST_S = 0.2
 _FLOOR_DB = 60.0
-_WORD_BITS = 16
+_WORDS, _WORD_BITS = 32, 32
 NEAR_DB = 2.0
 """Prints of one recording differ by less, on average over bands and pieces."""
 
@@ -36,7 +36,7 @@ class Print:
     Attributes:
         seconds: length without silent ends.
         levels: (bands x pieces,) in dB around their mean, as whole numbers.
-        words: 31 words of bits.
+        words: 32 words of 32 bits.
     """
 
     seconds: float
@@ -79,9 +79,14 @@ def _without_silent_ends(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.flo
 
 
 def _words(level: npt.NDArray[np.floating]) -> tuple[int, ...]:
-    """Bits: louder than the band's middle, and louder than the next band; 16 of them a word."""
+    """Bits (louder than the band's middle, louder than the next band), drawn into words."""
     over_time = level > np.median(level, axis=1, keepdims=True)
     over_bands = level[:-1] > level[1:]
     bits = np.concatenate([over_time.ravel(), over_bands.ravel()])
-    words = np.packbits(bits).view(">u2")
+    words = np.packbits(bits[_PLACES], axis=1).view(">u4").ravel()
     return tuple(int(word) for word in words)
+
+
+_BITS = (2 * _BANDS - 1) * _PIECES
+_DRAW = np.random.default_rng(20260409)
+_PLACES = np.stack([_DRAW.permutation(_BITS)[:_WORD_BITS] for _ in range(_WORDS)])

@@ -16,7 +16,7 @@ import numpy as np
 from ezaudio.captions.filter import BINS, THRESHOLDS
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.shards import CaptionSet
-from ezaudio.captions.statistics import Statistics, statistics_of
+from ezaudio.captions.statistics import ORDER_WORDS, Statistics, statistics_of
 from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import EzAudioError
 
@@ -148,8 +148,8 @@ def _lengths(found: Statistics) -> str:
 
 
 def _order(found: Statistics) -> str:
-    common = found.order.most_common()
-    rows = [(name, count, _share(count, found.captions)) for name, count in common]
+    counts = [(name, found.order[name]) for name in ORDER_WORDS]
+    rows = [(name, count, _share(count, found.captions)) for name, count in counts]
     rows.append(("any of them", found.any_order, _share(found.any_order, found.captions)))
     return "<h2>Words of order</h2>" + _table(("", "captions", "share"), rows)
 

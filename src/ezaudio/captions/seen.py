@@ -154,7 +154,7 @@ class SoundsSeen:
             return name, "unreadable audio"
         if found is None:
             return name, ""
-        keys = [(index << 16) | word for index, word in enumerate(found.words)]
+        keys = [(index << 32) | word for index, word in enumerate(found.words)]
         marks = ",".join("?" * len(keys))
         query = (
             "SELECT DISTINCT sound.* FROM word JOIN sound USING (id) WHERE scope = ? "

@@ -150,9 +150,11 @@ class CaptionSet:
         if not (self.folder / SET_FILE).is_file() and not self.parts():
             raise InputError("set", str(self.folder), "a folder made by `ezaudio caption`")
 
-    def drop_parts_from(self, index: int) -> None:
+    def drop_parts_from(
+        self, index: int, kinds: Sequence[str] = ("captions", "failures", "scored")
+    ) -> None:
         """Remove the shards of chunks that the input no longer has."""
-        for kind in ("captions", "failures"):
+        for kind in kinds:
             for path in self.parts(kind):
                 if int(path.stem.removeprefix("part-")) >= index:
                     path.unlink()
@@ -183,7 +185,7 @@ class SetWriter:
     """
 
     def __init__(self, target: CaptionSet, *, rows_per_part: int = 20_000) -> None:
-        target.drop_parts_from(0)
+        target.drop_parts_from(0, ("captions",))
         self._target = target
         self._limit = rows_per_part
         self._rows: list[CaptionRecord] = []

@@ -282,11 +282,17 @@ def _weights_of(folder: Path) -> Path:
 
 def _load(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoTokenizer, ClapModel
+    from transformers.utils import logging
 
+    showing = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         network = ClapModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     except Exception as error:  # its readers raise whatever their formats do
         first = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder}: not a CLAP model, or damaged ({first})") from None
+    finally:
+        if showing:
+            logging.enable_progress_bar()
     return network.eval().requires_grad_(False), tokenizer

@@ -7,6 +7,7 @@ that holds every CPU leaves none for reading, and hangs.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import shutil
@@ -20,6 +21,9 @@ from pydantic import Field
 from ezaudio.captions.executors.job import Job, Result
 from ezaudio.config import Config
 from ezaudio.errors import EzAudioError
+
+_LONGEST_START_S = 300
+"""How long a busy machine may take to start Ray."""
 
 
 class RayExecutor(Config):
@@ -66,23 +70,23 @@ class RayExecutor(Config):
         ray = _ray()
         began = not ray.is_initialized()
         if began:
+            here = self.address is None
             ray.init(
                 address=self.address,
-                num_cpus=self.local_cpus if self.address is None else None,
-                include_dashboard=False if self.address is None else None,
+                num_cpus=self.local_cpus if here else None,
+                include_dashboard=False if here else None,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
         try:
-            context = ray.data.DataContext.get_current()
-            context.enable_progress_bars = False
-            rows = ray.data.from_items([{"task": name} for name in names], override_num_blocks=None)
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            rows = ray.data.from_items([{"task": name} for name in names])
             done = rows.repartition(min(len(names), 4 * self.workers)).map_batches(
                 _Actor,
-                fn_constructor_args=(pickle.dumps(job),),
+                fn_constructor_args=(ray.cloudpickle.dumps(job),),
                 batch_size=1,
                 num_cpus=self.cpus,
-                num_gpus=self.gpus,
+                num_gpus=self.gpus or None,
                 compute=ray.data.ActorPoolStrategy(size=self.workers),
             )
             for batch in done.iter_batches(batch_size=1, batch_format="numpy"):
@@ -99,18 +103,22 @@ class _Actor:
     """A worker behind Ray's interface; an error that a person can cause travels as a value."""
 
     def __init__(self, job: bytes) -> None:
-        self._worker: Any = pickle.loads(job).open()
+        self._error: EzAudioError | None = None
+        try:
+            self._worker: Any = pickle.loads(job).open()
+        except EzAudioError as error:
+            self._error = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        results = []
-        for name in batch["task"]:
-            task = pickle.loads(Path(str(name)).read_bytes())
-            try:
-                result: object = self._worker(task)
-            except EzAudioError as error:
-                result = error
-            results.append(pickle.dumps(result))
-        return {"result": results}
+        return {"result": [pickle.dumps(self._done(str(name))) for name in batch["task"]]}
+
+    def _done(self, name: str) -> object:
+        if self._error is not None:
+            return self._error
+        try:
+            return self._worker(pickle.loads(Path(name).read_bytes()))
+        except EzAudioError as error:
+            return error
 
 
 def _lay(folder: Path, number: int, task: object) -> Path:
@@ -121,11 +129,15 @@ def _lay(folder: Path, number: int, task: object) -> Path:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", str(_LONGEST_START_S))
     try:
         import ray
+        import ray.cloudpickle
         import ray.data
     except ImportError:
         raise EzAudioError(
             'this executor needs Ray: pip install "ezaudio[captions,ray]" brings it'
         ) from None
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return ray

@@ -22,6 +22,12 @@ from ezaudio.captions.validation import Rules
 from ezaudio.captions.writer import Source, Writer
 
 
+class AudioChatSettings(ChatSettings):
+    """A server whose model listens; settings as of every other."""
+
+    model: str = "gpt-4o-audio-preview"
+
+
 class AudioLM(Source):
     """Captions of plain recordings.
 
@@ -46,7 +52,7 @@ class AudioLM(Source):
     batch_size: int = Field(8, ge=1)
     audio_root: str = ""
     heard_s: float = Field(30.0, gt=0)
-    chat: ChatSettings = ChatSettings(model="gpt-4o-audio-preview")
+    chat: AudioChatSettings = AudioChatSettings()
     prompt: str = ""
     rules: Rules = Rules()
 

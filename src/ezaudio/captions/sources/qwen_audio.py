@@ -140,7 +140,10 @@ class QwenAudioWriter:
 def _load(source: AudioLM, device: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+    from transformers.utils import logging
 
+    showing = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         processor = AutoProcessor.from_pretrained(source.model_path, local_files_only=True)
         network = Qwen2AudioForConditionalGeneration.from_pretrained(
@@ -149,5 +152,8 @@ def _load(source: AudioLM, device: str) -> tuple[Any, Any]:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         first = str(error).partition("\n")[0]
         raise CheckpointError(f"{source.model_path}: not a Qwen2-Audio model ({first})") from None
+    finally:
+        if showing:
+            logging.enable_progress_bar()
     processor.tokenizer.padding_side = "left"  # answers begin where the longest question ends
     return processor, network.to(device).eval()
