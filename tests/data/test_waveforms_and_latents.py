@@ -5,9 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from ezaudio.data.latents import LatentStore
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.waveforms import WaveformStore
 
