@@ -24,9 +24,9 @@ DIT_PRESETS: dict[str, DiTConfig] = {
     ),
     "starter": DiTConfig(
         latent_channels=32,
-        width=320,
-        depth=8,
-        heads=5,
+        width=128,
+        depth=6,
+        heads=4,
         mlp_ratio=8 / 3,
         patch_size=2,
         text_width=384,

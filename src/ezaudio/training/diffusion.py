@@ -151,6 +151,24 @@ def velocity_mse(
     return velocity_loss(velocity * root, target * root, regenerate)
 
 
+class Validation:
+    """Mean loss of a model over the same four batches at every call."""
+
+    def __init__(self, batches: Batches, weights: Tensor) -> None:
+        self.batches, self.weights = batches, weights
+
+    @torch.inference_mode()
+    def __call__(self, model: EzAudioDiT) -> float:
+        """Loss of a model."""
+        generator = torch.Generator().manual_seed(1)
+        schedule = self.batches.schedule
+        losses = []
+        for _ in range(4):
+            batch = self.batches.draw(generator)
+            losses.append(velocity_mse(model, schedule, batch, generator, self.weights))
+        return float(torch.stack(losses).mean())
+
+
 def train_diffusion(recipe: DiffusionRecipe) -> Path:
     """Run a recipe, or continue it where its folder left off.
 
@@ -166,14 +184,14 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
         recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
     )
     weights = store.scale**recipe.channel_power
-    weights = weights / weights.mean()
+    weights = weights / weights.mean()  # (C,)
     model = recipe.model.build().train()
     if recipe.start is not None:
         model.load_state_dict(load_module(recipe.start).tensors)
     average = WeightAverage(model, recipe.ema)
     optimizer = recipe.optim.build(model)
     batches = Batches(recipe, store, prompts, schedule)
-    validation = Batches(recipe, held_out, prompts, schedule)
+    validation = Validation(Batches(recipe, held_out, prompts, schedule), weights)
     run = Run(
         recipe.output, recipe.run, {"model": model, "average": average, "optimizer": optimizer}
     )
@@ -187,16 +205,6 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
         return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
 
     def at_save(run: Run) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(1)
-        with torch.inference_mode():
-            losses = [
-                float(
-                    velocity_mse(
-                        average.model, schedule, validation.draw(generator), generator, weights
-                    )
-                )
-                for _ in range(4)
-            ]
         save_module(
             recipe.output / "dit.safetensors",
             average.model.state_dict(),
@@ -204,7 +212,7 @@ def train_diffusion(recipe: DiffusionRecipe) -> Path:
             config=recipe.model,
             extra={"recipe": recipe.model_dump(mode="json", exclude=PLACES), "step": run.step},
         )
-        return {"valid_loss": sum(losses) / len(losses)}
+        return {"valid_loss": validation(average.model)}
 
     run.loop(step, at_save)
     return recipe.output / "dit.safetensors"
