@@ -1,13 +1,18 @@
 """Adversarial training of an autoencoder, in small: who learns when, what stays, what is kept."""
 
 import copy
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from tests.training import gan_processes
+from tests.training.gan_processes import OOBLECK, SAMPLES, SETTINGS
 
 import ezaudio
 from ezaudio.checkpoints import load_module
@@ -32,22 +37,7 @@ TINY = (  # what makes a run small and leaves the rest of a recipe as it is
     "start=null",
 )
 
-SAMPLES = 960
-OOBLECK = {
-    "kind": "oobleck",
-    "latent_channels": 4,
-    "base_width": 4,
-    "multipliers": (1, 2),
-    "strides": (4, 6),
-}
 SPECTRAL = {"kind": "spectral", "latent_channels": 4, "mel_bands": 8, "width": 8, "depth": 1}
-SETTINGS = {
-    "model": OOBLECK,
-    "discriminator": {"kind": "multi-stft", "width": 4, "n_ffts": (160, 40)},
-    "losses": {"reconstruction": {"kind": "multi-stft", "n_ffts": (160, 40)}},
-    "generator_optim": {"rate": 3e-3, "betas": (0.8, 0.99), "clip_norm": 10.0},
-    "discriminator_optim": {"rate": 3e-3, "betas": (0.8, 0.99), "clip_norm": 10.0},
-}
 
 
 class OneProcess(Engine):
@@ -203,6 +193,15 @@ def test_a_checkpoint_keeps_both_players_and_both_optimisers():
         assert len(parts[f"{name}_optimizer"].state_dict()["state"]) == len(trained)
 
 
+def test_two_processes_make_the_losses_of_one(tmp_path):
+    """Floating-point differences of 1e-7 grow tenfold a step; an error in sharing would be 1e-2."""
+    alone = gan_processes.losses(OneProcess())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    script, output = gan_processes.__file__, tmp_path / "losses.json"
+    subprocess.run([*command, script, str(output)], check=True, capture_output=True, timeout=500)
+    assert json.loads(output.read_text()) == pytest.approx(alone, rel=1e-3)
+
+
 def test_the_noise_of_a_row_does_not_depend_on_how_a_batch_is_split():
     whole = row_noise((3, 5), range(4), seed=1, index=9)
     halves = [row_noise((3, 5), rows, seed=1, index=9) for rows in (range(2), range(2, 4))]
@@ -266,7 +265,9 @@ def test_validation_measures_the_average_and_leaves_everything_as_it_was():
     found = task.validate()
     assert found == task.validate() and same(before, task.vae)
     names = {"loss", "convergence", "log_mel_l1", "multi_resolution_stft", "si_sdr_db"}
-    assert names <= found.keys() and all(math.isfinite(value) for value in found.values())
+    assert {f"valid_{name}" for name in names} <= found.keys() and all(
+        math.isfinite(value) for value in found.values()
+    )
     assert task_of().validate() == {}
 
 
@@ -390,7 +391,7 @@ def test_a_recipe_runs_on_packed_sounds(name, packed, tmp_path):
     log = [task.step(index, 1.0) for index in range(2)]
     assert all(math.isfinite(float(value)) for line in log for value in line.values())
     assert {"adversarial", "discriminator"} <= {name for line in log for name in line}
-    assert math.isfinite(task.validate()["log_mel_l1"])
+    assert math.isfinite(task.validate()["valid_log_mel_l1"])
     assert {Path(clip).stem for clip in task.describe(0).split(", ")} <= {"0", "1", "2"}
     (path,) = task.export(tmp_path, step=2)
     recipe = load_module(path).extra["recipe"]

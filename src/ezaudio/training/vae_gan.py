@@ -198,7 +198,7 @@ class VaeGanTask:
         turn, wave = self.turn(index), self.crops.batch(index).to(self.engine.device)
         with torch.set_grad_enabled(turn.generator):
             output, posterior = self._reconstruct(wave, index)
-        measured: Measured = {}
+        measured: Measured = {"sound_s": wave.shape[0] * wave.shape[-1] / self.vae.sample_rate}
         if turn.discriminator:
             measured |= self.opponent.learn(wave, output.detach(), rate)
         if turn.generator:
