@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "reconstruct": "Pass sounds through the autoencoder and measure how far they come back.",
         "models": "List what is bundled, cached or can be fetched, with licence and size.",
         "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
+        "data": "Prepare recordings for training: check, pack, encode, stats.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
 )

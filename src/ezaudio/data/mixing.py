@@ -8,8 +8,8 @@ whenever it is made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -67,6 +67,107 @@ class Mix(NamedTuple):
     row: ClipRow
 
 
+Spans: TypeAlias = list[tuple[int, int]]
+"""Where each sound of a mix begins and ends, in samples."""
+
+
+class Takes:
+    """Reads takes of one split, trimmed and levelled, and fills stretches with them.
+
+    Args:
+        store: Of the waveforms.
+        clips: Clips (numbers) of each label.
+        gap_s: Shortest and longest silence between takes.
+    """
+
+    def __init__(
+        self,
+        store: WaveformSource,
+        clips: Mapping[str, Sequence[int]],
+        gap_s: tuple[float, float],
+    ) -> None:
+        self.store, self.clips, self.gap_s = store, clips, gap_s
+
+    def take(self, clip: int) -> NDArray[np.float32]:
+        """One clip, (S,)."""
+        return trim_and_level(self.store.read(clip), self.store.sample_rate)
+
+    def gap(self, generator: torch.Generator) -> NDArray[np.float32]:
+        """Silence between takes, (S,)."""
+        return np.zeros(round(_between(self.gap_s, generator) * self.store.sample_rate), np.float32)
+
+    def filled(self, clip: int, count: int, generator: torch.Generator) -> NDArray[np.float32]:
+        """`count` samples: a crop, or the clip, gaps, and other takes of its label."""
+        sound = self.take(clip)
+        if len(sound) >= count:
+            start = int(torch.randint(len(sound) - count + 1, (), generator=generator))
+            return sound[start : start + count]
+        clips, parts, have = self.clips[self.store.rows[clip].label], [sound], len(sound)
+        while have < count:
+            other = int(clips[int(torch.randint(len(clips), (), generator=generator))])
+            parts += [self.gap(generator), self.take(other)]
+            have += len(parts[-1]) + len(parts[-2])
+        return np.concatenate(parts)[:count]
+
+
+Maker: TypeAlias = Callable[
+    [Takes, MixConfig, Sequence[int], int, torch.Generator], tuple[NDArray[np.float32], Spans]
+]
+
+
+def overlay(
+    takes: Takes, config: MixConfig, clips: Sequence[int], count: int, generator: torch.Generator
+) -> tuple[NDArray[np.float32], Spans]:
+    """Two sounds from beginning to end, about equally loud."""
+    return _added(takes, clips, count, -_between(config.overlay_db, generator), generator)
+
+
+def background(
+    takes: Takes, config: MixConfig, clips: Sequence[int], count: int, generator: torch.Generator
+) -> tuple[NDArray[np.float32], Spans]:
+    """Two sounds from beginning to end, the second far below the first."""
+    return _added(takes, clips, count, _between(config.background_db, generator), generator)
+
+
+def far(
+    takes: Takes, config: MixConfig, clips: Sequence[int], count: int, generator: torch.Generator
+) -> tuple[NDArray[np.float32], Spans]:
+    """One sound at the level of something far away."""
+    factor = 10 ** (-_between(config.far_db, generator) / 20)
+    return takes.filled(clips[0], count, generator) * np.float32(factor), [(0, count)]
+
+
+def sequence(
+    takes: Takes, config: MixConfig, clips: Sequence[int], count: int, generator: torch.Generator
+) -> tuple[NDArray[np.float32], Spans]:
+    """One sound, a gap, and another."""
+    gap = takes.gap(generator)
+    before = round(_between((0.3, 0.7), generator) * (count - len(gap)))
+    after = count - len(gap) - before
+    first = takes.filled(clips[0], before, generator)
+    second = takes.filled(clips[1], after, generator)
+    return np.concatenate([first, gap, second]), [(0, before), (before + len(gap), count)]
+
+
+def repeat(
+    takes: Takes, config: MixConfig, clips: Sequence[int], count: int, generator: torch.Generator
+) -> tuple[NDArray[np.float32], Spans]:
+    """The same take twice or more."""
+    each = np.concatenate([takes.take(clips[0]), takes.gap(generator)])
+    times = min(_MOST_TIMES, max(2, count // len(each)))
+    return np.tile(each, times), [(0, times * len(each))]
+
+
+MAKERS: dict[str, Maker] = {
+    "overlay": overlay,
+    "background": background,
+    "far": far,
+    "sequence": sequence,
+    "repeat": repeat,
+}
+"""How each scene is mixed."""
+
+
 class Mixer:
     """Makes mixes of the clips of one split.
 
@@ -80,23 +181,16 @@ class Mixer:
     """
 
     def __init__(self, store: WaveformSource, config: MixConfig, *, split: str = "train") -> None:
-        makers = {
-            "overlay": self._overlay,
-            "background": self._background,
-            "far": self._far,
-            "sequence": self._sequence,
-            "repeat": self._repeat,
-        }
-        if unknown := sorted(set(config.scenes) - set(makers)):
-            raise InputError("scenes", unknown[0], ", ".join(makers))
+        if unknown := sorted(set(config.scenes) - set(MAKERS)):
+            raise InputError("scenes", unknown[0], ", ".join(MAKERS))
         self.store, self.config, self.split = store, config, split
-        self._takes = {label: clips for label, clips in store.takes(split).items() if label}
-        self._labels = sorted(self._takes)
+        clips = {label: found for label, found in store.takes(split).items() if label}
+        self._takes = Takes(store, clips, config.gap_s)
+        self._labels = sorted(clips)
         if len(self._labels) < 2:
             raise InputError("split", split, "a split with at least two labels to mix")
-        counts = [len(self._takes[label]) for label in self._labels]
+        counts = [len(clips[label]) for label in self._labels]
         self._weights = torch.tensor(counts, dtype=torch.float64).sqrt()
-        self._scenes = [(makers[name], name, share) for name, share in config.scenes.items()]
 
     def mix(self, number: int) -> Mix:
         """Make mix `number`.
@@ -105,12 +199,12 @@ class Mixer:
             AudioFileError: A clip cannot be read.
         """
         generator = generator_at(self.config.seed, _MIX, number)
-        shares = torch.tensor([share for _, _, share in self._scenes], dtype=torch.float64)
-        make, scene, _ = self._scenes[int(torch.multinomial(shares, 1, generator=generator))]
-        low, high = (s * self.store.sample_rate for s in self.config.duration_s)
-        count = round(low + (high - low) * float(torch.rand((), generator=generator)))
-        clips = self._pair(generator) if scene in PAIRS else self._pair(generator)[:1]
-        samples, spans = make(clips, count, generator)
+        names = list(self.config.scenes)
+        shares = torch.tensor([self.config.scenes[name] for name in names], dtype=torch.float64)
+        scene = names[int(torch.multinomial(shares, 1, generator=generator))]
+        count = round(_between(self.config.duration_s, generator) * self.store.sample_rate)
+        clips = self._pair(generator)[: 2 if scene in PAIRS else 1]
+        samples, spans = MAKERS[scene](self._takes, self.config, clips, count, generator)
         peak = float(np.abs(samples).max(initial=0.0))
         samples = samples * np.float32(min(1.0, PEAK / max(peak, 1e-4)))
         return Mix(samples, self._row(number, scene, clips, spans))
@@ -150,67 +244,16 @@ class Mixer:
 
     def _clip(self, generator: torch.Generator) -> int:
         pick = int(torch.multinomial(self._weights, 1, generator=generator))
-        takes = self._takes[self._labels[pick]]
+        takes = self._takes.clips[self._labels[pick]]
         return int(takes[int(torch.randint(len(takes), (), generator=generator))])
 
-    def _overlay(self, clips: Sequence[int], count: int, generator: torch.Generator) -> _Part:
-        level = -_between(self.config.overlay_db, generator)
-        return self._added(clips, count, level, generator)
 
-    def _background(self, clips: Sequence[int], count: int, generator: torch.Generator) -> _Part:
-        level = _between(self.config.background_db, generator)
-        return self._added(clips, count, level, generator)
-
-    def _added(
-        self, clips: Sequence[int], count: int, below_db: float, generator: torch.Generator
-    ) -> _Part:
-        """Two sounds from beginning to end, the second that far below the first."""
-        first, second = (self._filled(clip, count, generator) for clip in clips)
-        factor = rms(first) / rms(second) * 10 ** (-below_db / 20)
-        return first + second * np.float32(factor), [(0, count), (0, count)]
-
-    def _far(self, clips: Sequence[int], count: int, generator: torch.Generator) -> _Part:
-        factor = 10 ** (-_between(self.config.far_db, generator) / 20)
-        return self._filled(clips[0], count, generator) * np.float32(factor), [(0, count)]
-
-    def _sequence(self, clips: Sequence[int], count: int, generator: torch.Generator) -> _Part:
-        gap = self._gap(generator) * 3 // 5
-        before = round(_between((0.3, 0.7), generator) * (count - gap))
-        after = count - gap - before
-        parts = [
-            self._filled(clips[0], before, generator),
-            np.zeros(gap, np.float32),
-            self._filled(clips[1], after, generator),
-        ]
-        return np.concatenate(parts), [(0, before), (before + gap, count)]
-
-    def _repeat(self, clips: Sequence[int], count: int, generator: torch.Generator) -> _Part:
-        take = self._take(clips[0])
-        times = min(_MOST_TIMES, max(2, count // (len(take) + 1)))
-        each = np.concatenate([take, np.zeros(self._gap(generator), np.float32)])
-        return np.tile(each, times), [(0, times * len(each))]
-
-    def _filled(self, clip: int, count: int, generator: torch.Generator) -> NDArray[np.float32]:
-        """`count` samples: a crop, or the clip, gaps, and other takes of its label."""
-        sound = self._take(clip)
-        if len(sound) >= count:
-            start = int(torch.randint(len(sound) - count + 1, (), generator=generator))
-            return sound[start : start + count]
-        takes, parts, have = self._takes[self.store.rows[clip].label], [sound], len(sound)
-        while have < count:
-            other = int(takes[int(torch.randint(len(takes), (), generator=generator))])
-            parts += [np.zeros(self._gap(generator), np.float32), self._take(other)]
-            have += len(parts[-1]) + len(parts[-2])
-        return np.concatenate(parts)[:count]
-
-    def _take(self, clip: int) -> NDArray[np.float32]:
-        return trim_and_level(self.store.read(clip), self.store.sample_rate)
-
-    def _gap(self, generator: torch.Generator) -> int:
-        return round(_between(self.config.gap_s, generator) * self.store.sample_rate)
-
-
-_Part = tuple[NDArray[np.float32], list[tuple[int, int]]]
+def _added(
+    takes: Takes, clips: Sequence[int], count: int, below_db: float, generator: torch.Generator
+) -> tuple[NDArray[np.float32], Spans]:
+    first, second = (takes.filled(clip, count, generator) for clip in clips)
+    factor = rms(first) / rms(second) * 10 ** (-below_db / 20)
+    return first + second * np.float32(factor), [(0, count), (0, count)]
 
 
 def _between(limits: tuple[float, float], generator: torch.Generator) -> float:

@@ -12,7 +12,7 @@ from ezaudio.config import Config
 from ezaudio.data.keys import uniforms_at
 from ezaudio.data.order import Balance
 
-_BLOCK = 4096
+_BLOCK = 1024
 _LENGTH = 11
 
 
