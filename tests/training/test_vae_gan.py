@@ -25,6 +25,7 @@ from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.opponent import held
 from ezaudio.training.reconstruction import forward_cost
 from ezaudio.training.task import Audible
+from ezaudio.training.trainer import train
 from ezaudio.training.vae_gan import VaeGanConfig, VaeGanRecipe, VaeGanTask, row_noise
 from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS
 
@@ -33,7 +34,7 @@ TINY = (  # what makes a run small and leaves the rest of a recipe as it is
     "discriminator.width=2",
     "crops.rows=2",
     "crops.crop_s=0.1",
-    "validation_batches=1",
+    "valid_batches=1",
     "start=null",
 )
 
@@ -427,9 +428,10 @@ def test_a_run_begins_from_an_autoencoder_and_refuses_other_files(packed, tmp_pa
     second = recipe_of("starter-vae-gan.yaml", packed, tmp_path, *again).build(OneProcess())
     assert same(state_of(first.average.model), second.vae)
     assert same(state_of(first.average.model), second.average.model)
-    broken = [*small, f"start={tmp_path / 'nothing.safetensors'}"]
-    with pytest.raises(CheckpointError):
-        recipe_of("starter-vae-gan.yaml", packed, tmp_path, *broken).build(OneProcess())
+    nothing, wider = f"start={tmp_path / 'nothing.safetensors'}", "model.width=16"
+    for wrong in ([nothing], [f"start={path}", wider]):
+        with pytest.raises(CheckpointError):
+            recipe_of("starter-vae-gan.yaml", packed, tmp_path, *small, *wrong).build(OneProcess())
 
 
 @pytest.mark.parametrize(
@@ -439,3 +441,34 @@ def test_sounds_that_do_not_fit_the_networks_are_refused(override, field, packed
     small = SMALL_MODELS["paper-vae.yaml"]
     with pytest.raises(InputError, match=field):
         recipe_of("paper-vae.yaml", packed, tmp_path, *small, override).build(OneProcess())
+
+
+def test_the_loop_runs_a_recipe_and_goes_on_where_it_was(packed, tmp_path):
+    run = ["run.steps=4", "run.save_every=2", "run.log_every=1", "run.tensorboard=false"]
+    settings = [*SMALL_MODELS["starter-vae-gan.yaml"], *run]
+    recipe = recipe_of("starter-vae-gan.yaml", packed, tmp_path / "run", *settings)
+    (job,) = recipe.jobs()
+    engine = OneProcess()
+    half = job.run.model_copy(update={"steps": 2})
+    for bounds, resume in ((half, False), (job.run, True)):
+        outcome = train(
+            job.make(engine),
+            bounds,
+            engine,
+            folder=job.folder,
+            schedule=job.schedule,
+            resume=resume,
+        )
+    assert outcome.step == 4 and outcome.measured["valid_loss"] > 0
+    assert load_module(job.folder / "vae.safetensors").extra["step"] == 4
+
+
+def test_a_recipe_says_what_it_takes_before_anything_is_there(tmp_path):
+    recipe = load_config(VaeGanRecipe, RECIPES / "starter-vae-gan.yaml")
+    (job,) = recipe.jobs()
+    one, two = job.plan(1), job.plan(2)
+    assert one.steps == recipe.run.steps and one.notes["waveforms"] == "data/packed"
+    assert two.step_flops == one.step_flops and two.state_bytes == 2 * one.state_bytes
+    assert two.activation_bytes < one.activation_bytes
+    # 1.09 GFLOP for a second of the decoder, 2.06 for one of the discriminator
+    assert one.step_flops == pytest.approx(8 * (3 * 1.09e9 + 9 * 2.06e9), rel=0.01)
