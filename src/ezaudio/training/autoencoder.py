@@ -19,7 +19,7 @@ from ezaudio.data.waveforms import WaveformStore
 from ezaudio.training.engine import Engine
 from ezaudio.training.optim import OptimConfig, WeightAverage, update
 from ezaudio.training.task import Measured, Plan
-from ezaudio.vae import OobleckConfig, SpectralConfig
+from ezaudio.vae import OobleckConfig, Posterior, SpectralConfig
 from ezaudio.vae.losses import SpectralLoss
 from ezaudio.vae.model import Autoencoder
 
@@ -92,14 +92,16 @@ class AutoencoderTask:
         if config.start is not None:
             self.model.load_state_dict(load_module(config.start, kind="vae").tensors)
         store = WaveformStore(config.waveforms)
-        ranks = {"rank": engine.rank, "world": engine.world}
-        self.crops = WaveformBatches(store, config.crops, seed=seed, **ranks)
+        rank, world = engine.rank, engine.world
+        self.crops = WaveformBatches(store, config.crops, seed=seed, rank=rank, world=world)
         self.valid = None
         if config.valid_batches and any(map(len, store.takes("valid").values())):
             plain = config.crops.model_copy(update={"mix_share": 0.0, "gain_db": (0.0, 0.0)})
-            self.valid = WaveformBatches(store, plain, seed=_VALID_SEED, split="valid", **ranks)
+            self.valid = WaveformBatches(
+                store, plain, seed=_VALID_SEED, rank=rank, world=world, split="valid"
+            )
         self.coder = engine.prepare(Coder(self.model))
-        self.average = WeightAverage(self.model, config.ema)
+        self.average: WeightAverage[Autoencoder] = WeightAverage(self.model, config.ema)
         self.optimizer = config.optim.build(self.coder)
         self.loss = SpectralLoss(sample_rate=self.model.sample_rate).to(engine.device)
 
@@ -112,7 +114,7 @@ class AutoencoderTask:
         wave = self.crops.batch(index).to(self.engine.device)
         output, mean, std = self.coder(wave, self._noise(len(wave), wave.shape[-1], index))
         terms: dict[str, Tensor] = self.loss(output, wave)
-        kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.clamp_min(1e-8).log()).mean()
+        kl = Posterior(mean, std).kl()
         warm = min(1.0, index / max(1, self.config.kl_warmup_steps))
         loss = terms["total"] + self.config.kl_weight * warm * kl
         self.engine.backward(loss)

@@ -25,7 +25,8 @@ def load_vae(config: ListenConfig, *, shift: Tensor, scale: Tensor) -> Autoencod
 
     Args:
         config: Says where it lies.
-        shift, scale: Of the raw latents that the network learns from, (C,).
+        shift: Mean of each raw channel that the network learns from, (C,).
+        scale: Its standard deviation, (C,).
 
     Raises:
         CheckpointError: The file is missing or damaged.

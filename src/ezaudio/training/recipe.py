@@ -101,10 +101,13 @@ class DiffusionRecipe(Config):
     @classmethod
     def _shared(cls, values: Any) -> Any:
         """Put what stands under `each` below what each stage says itself."""
-        if not isinstance(values, Mapping) or "each" not in values:
+        if not isinstance(values, Mapping) or not isinstance(values.get("stages"), Mapping):
             return values
-        each, rest = values["each"], {k: v for k, v in values.items() if k != "each"}
-        stages = {k: merged(each, v or {}) for k, v in (values.get("stages") or {}).items()}
+        rest = {name: value for name, value in values.items() if name != "each"}
+        stages = {k: v for k, v in values["stages"].items() if v is not None}
+        if isinstance(each := values.get("each"), Mapping):
+            known = {k: v for k, v in stages.items() if isinstance(v, Mapping)}
+            stages |= {k: merged(each, v) for k, v in known.items()}
         return {**rest, "stages": stages}
 
     @model_validator(mode="after")
