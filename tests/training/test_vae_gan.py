@@ -1,13 +1,18 @@
 """Adversarial training of an autoencoder, in small: who learns when, what stays, what is kept."""
 
 import copy
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from tests.training import gan_processes
+from tests.training.gan_processes import OOBLECK, SAMPLES, SETTINGS
 
 import ezaudio
 from ezaudio.checkpoints import load_module
@@ -20,6 +25,7 @@ from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.opponent import held
 from ezaudio.training.reconstruction import forward_cost
 from ezaudio.training.task import Audible
+from ezaudio.training.trainer import train
 from ezaudio.training.vae_gan import VaeGanConfig, VaeGanRecipe, VaeGanTask, row_noise
 from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS
 
@@ -28,26 +34,11 @@ TINY = (  # what makes a run small and leaves the rest of a recipe as it is
     "discriminator.width=2",
     "crops.rows=2",
     "crops.crop_s=0.1",
-    "validation_batches=1",
+    "valid_batches=1",
     "start=null",
 )
 
-SAMPLES = 960
-OOBLECK = {
-    "kind": "oobleck",
-    "latent_channels": 4,
-    "base_width": 4,
-    "multipliers": (1, 2),
-    "strides": (4, 6),
-}
 SPECTRAL = {"kind": "spectral", "latent_channels": 4, "mel_bands": 8, "width": 8, "depth": 1}
-SETTINGS = {
-    "model": OOBLECK,
-    "discriminator": {"kind": "multi-stft", "width": 4, "n_ffts": (160, 40)},
-    "losses": {"reconstruction": {"kind": "multi-stft", "n_ffts": (160, 40)}},
-    "generator_optim": {"rate": 3e-3, "betas": (0.8, 0.99), "clip_norm": 10.0},
-    "discriminator_optim": {"rate": 3e-3, "betas": (0.8, 0.99), "clip_norm": 10.0},
-}
 
 
 class OneProcess(Engine):
@@ -203,6 +194,15 @@ def test_a_checkpoint_keeps_both_players_and_both_optimisers():
         assert len(parts[f"{name}_optimizer"].state_dict()["state"]) == len(trained)
 
 
+def test_two_processes_make_the_losses_of_one(tmp_path):
+    """Floating-point differences of 1e-7 grow tenfold a step; an error in sharing would be 1e-2."""
+    alone = gan_processes.losses(OneProcess())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    script, output = gan_processes.__file__, tmp_path / "losses.json"
+    subprocess.run([*command, script, str(output)], check=True, capture_output=True, timeout=500)
+    assert json.loads(output.read_text()) == pytest.approx(alone, rel=1e-3)
+
+
 def test_the_noise_of_a_row_does_not_depend_on_how_a_batch_is_split():
     whole = row_noise((3, 5), range(4), seed=1, index=9)
     halves = [row_noise((3, 5), rows, seed=1, index=9) for rows in (range(2), range(2, 4))]
@@ -266,7 +266,9 @@ def test_validation_measures_the_average_and_leaves_everything_as_it_was():
     found = task.validate()
     assert found == task.validate() and same(before, task.vae)
     names = {"loss", "convergence", "log_mel_l1", "multi_resolution_stft", "si_sdr_db"}
-    assert names <= found.keys() and all(math.isfinite(value) for value in found.values())
+    assert {f"valid_{name}" for name in names} <= found.keys() and all(
+        math.isfinite(value) for value in found.values()
+    )
     assert task_of().validate() == {}
 
 
@@ -390,7 +392,7 @@ def test_a_recipe_runs_on_packed_sounds(name, packed, tmp_path):
     log = [task.step(index, 1.0) for index in range(2)]
     assert all(math.isfinite(float(value)) for line in log for value in line.values())
     assert {"adversarial", "discriminator"} <= {name for line in log for name in line}
-    assert math.isfinite(task.validate()["log_mel_l1"])
+    assert math.isfinite(task.validate()["valid_log_mel_l1"])
     assert {Path(clip).stem for clip in task.describe(0).split(", ")} <= {"0", "1", "2"}
     (path,) = task.export(tmp_path, step=2)
     recipe = load_module(path).extra["recipe"]
@@ -426,9 +428,10 @@ def test_a_run_begins_from_an_autoencoder_and_refuses_other_files(packed, tmp_pa
     second = recipe_of("starter-vae-gan.yaml", packed, tmp_path, *again).build(OneProcess())
     assert same(state_of(first.average.model), second.vae)
     assert same(state_of(first.average.model), second.average.model)
-    broken = [*small, f"start={tmp_path / 'nothing.safetensors'}"]
-    with pytest.raises(CheckpointError):
-        recipe_of("starter-vae-gan.yaml", packed, tmp_path, *broken).build(OneProcess())
+    nothing, wider = f"start={tmp_path / 'nothing.safetensors'}", "model.width=16"
+    for wrong in ([nothing], [f"start={path}", wider]):
+        with pytest.raises(CheckpointError):
+            recipe_of("starter-vae-gan.yaml", packed, tmp_path, *small, *wrong).build(OneProcess())
 
 
 @pytest.mark.parametrize(
@@ -438,3 +441,34 @@ def test_sounds_that_do_not_fit_the_networks_are_refused(override, field, packed
     small = SMALL_MODELS["paper-vae.yaml"]
     with pytest.raises(InputError, match=field):
         recipe_of("paper-vae.yaml", packed, tmp_path, *small, override).build(OneProcess())
+
+
+def test_the_loop_runs_a_recipe_and_goes_on_where_it_was(packed, tmp_path):
+    run = ["run.steps=4", "run.save_every=2", "run.log_every=1", "run.tensorboard=false"]
+    settings = [*SMALL_MODELS["starter-vae-gan.yaml"], *run]
+    recipe = recipe_of("starter-vae-gan.yaml", packed, tmp_path / "run", *settings)
+    (job,) = recipe.jobs()
+    engine = OneProcess()
+    half = job.run.model_copy(update={"steps": 2})
+    for bounds, resume in ((half, False), (job.run, True)):
+        outcome = train(
+            job.make(engine),
+            bounds,
+            engine,
+            folder=job.folder,
+            schedule=job.schedule,
+            resume=resume,
+        )
+    assert outcome.step == 4 and outcome.measured["valid_loss"] > 0
+    assert load_module(job.folder / "vae.safetensors").extra["step"] == 4
+
+
+def test_a_recipe_says_what_it_takes_before_anything_is_there(tmp_path):
+    recipe = load_config(VaeGanRecipe, RECIPES / "starter-vae-gan.yaml")
+    (job,) = recipe.jobs()
+    one, two = job.plan(1), job.plan(2)
+    assert one.steps == recipe.run.steps and one.notes["waveforms"] == "data/packed"
+    assert two.step_flops == one.step_flops and two.state_bytes == 2 * one.state_bytes
+    assert two.activation_bytes < one.activation_bytes
+    # 1.09 GFLOP for a second of the decoder, 2.06 for one of the discriminator
+    assert one.step_flops == pytest.approx(8 * (3 * 1.09e9 + 9 * 2.06e9), rel=0.01)

@@ -35,7 +35,7 @@ def measure(
         engine: Of all processes, which call this together.
 
     Returns:
-        Means over rows of all processes; nothing where there are no batches.
+        Means over all processes, named `valid_…`; nothing where there are no batches.
     """
     found: dict[str, list[float]] = {}
     for batch in waves:
@@ -50,7 +50,7 @@ def measure(
     counts = torch.tensor([[sum(values), len(values)] for values in found.values()])
     totals = engine.total(counts.double().to(engine.device, torch.float32)) if found else counts
     return {
-        name: total / count
+        f"valid_{name}": total / count
         for name, (total, count) in zip(found, totals.tolist(), strict=True)
         if count
     }

@@ -15,8 +15,9 @@ Everything random in a step follows from (seed, step, row of the global batch).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
 from pydantic import Field, model_validator
@@ -25,21 +26,24 @@ from torch import Tensor, nn
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
 from ezaudio.data.crops import CropConfig, WaveformBatches
-from ezaudio.data.keys import generator_at
+from ezaudio.data.keys import generator_at, seed_at
 from ezaudio.data.waveforms import WaveformStore
-from ezaudio.errors import InputError
-from ezaudio.training.engine import Engine
+from ezaudio.errors import CheckpointError, InputError
+from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.opponent import Opponent, descend
 from ezaudio.training.optim import OptimConfig, WeightAverage
 from ezaudio.training.reconstruction import forward_cost, listen, measure
-from ezaudio.training.run import RunConfig
 from ezaudio.training.task import Heard, Measured, Plan
+from ezaudio.training.trainer import RunConfig
 from ezaudio.vae import Posterior, VaeConfig
 from ezaudio.vae.discriminators import DiscriminatorConfig, MultiStftDiscriminatorConfig
 from ezaudio.vae.losses import GeneratorLoss, LossConfig
 from ezaudio.vae.model import Autoencoder
 
-_NOISE = 31
+if TYPE_CHECKING:
+    from ezaudio.training.recipe import Job
+
+_FRESH, _NOISE = 31, 32
 _SOUNDS = 2
 _PLAIN = {"gain_db": (0.0, 0.0), "polarity": False, "mix_share": 0.0}
 
@@ -150,9 +154,7 @@ class VaeGanTask:
         seed: int,
         validation: Sequence[Tensor] = (),
     ) -> None:
-        if engine.sharded:
-            allowed = "none: an autoencoder fits every process whole"
-            raise InputError("engine.sharding", engine.config.sharding, allowed)
+        _refuse_sharding(engine)
         self.config, self.crops, self.engine, self.seed = config, crops, engine, seed
         self.validation = validation
         self.vae = config.model.build().to(engine.device)
@@ -198,7 +200,7 @@ class VaeGanTask:
         turn, wave = self.turn(index), self.crops.batch(index).to(self.engine.device)
         with torch.set_grad_enabled(turn.generator):
             output, posterior = self._reconstruct(wave, index)
-        measured: Measured = {}
+        measured: Measured = {"sound_s": wave.numel() / self.vae.sample_rate}
         if turn.discriminator:
             measured |= self.opponent.learn(wave, output.detach(), rate)
         if turn.generator:
@@ -217,43 +219,22 @@ class VaeGanTask:
         """Write the averaged autoencoder as `vae.safetensors`."""
         path = folder / "vae.safetensors"
         if self.engine.main:
-            recipe = self.config.model_dump(mode="json", include=set(VaeGanConfig.model_fields))
-            facts = {"step": step, "recipe": recipe}  # and not where things lay on this machine
+            facts = {"step": step, "recipe": _settings(self.config)}
             tensors = self.average.model.state_dict()
             save_module(path, tensors, kind="vae", config=self.config.model, extra=facts)
         return [path]
 
     def plan(self) -> Plan:
-        """Count weights, and estimate the cost of a step by one row that is not computed."""
+        """Say what the training takes."""
         rows, _, samples = self.crops.batch(0).shape
-        latent = (1, self.vae.latent_channels, self.vae.frames(samples))
-        coder = Coder(self.vae, frozen_encoder=self.config.frozen_encoder)
-        made, kept = forward_cost(coder, (1, 1, samples), latent)
-        judged, kept_to_judge = forward_cost(self.opponent.network, (1, 1, samples))
-        learning = 3 * made + 3 * judged  # forward, and twice that on the way back
-        judging = made + 6 * judged  # recordings and outputs
-        both = 3 * made + 9 * judged
-        step = both if self.config.turns == "both" else (learning + judging) / 2
-        networks = self.vae, self.opponent.network
-        counts = [sum(p.numel() for p in network.parameters()) for network in networks]
-        trained = sum(p.numel() for n in networks for p in n.parameters() if p.requires_grad)
-        weights = 2 * counts[0] + counts[1] + 3 * trained  # average; gradients and two moments
-        return Plan(
-            parameters=sum(counts),
-            trainable=trained,
-            state_bytes=4 * weights * self.engine.world,
-            activation_bytes=rows * (kept + kept_to_judge),
-            step_flops=rows * self.engine.world * step,
-            notes={"batch": f"{rows * self.engine.world} x {samples / self.vae.sample_rate:g} s"},
-        )
+        return plan_players(self.config, rows=rows, samples=samples, world=self.engine.world)
 
     def describe(self, index: int) -> str:
         """Which clips a step saw."""
         return ", ".join(self.crops.ids(index))
 
     def _reconstruct(self, wave: Tensor, index: int) -> tuple[Tensor, Posterior]:
-        rows = wave.shape[0]
-        first = self.engine.rank * rows
+        rows, first = len(wave), self.engine.rank * len(wave)
         shape = (self.vae.latent_channels, self.vae.frames(wave.shape[-1]))
         noise = row_noise(shape, range(first, first + rows), seed=self.seed, index=index)
         output, mean, std = self._coder(wave, noise.to(wave.device))
@@ -281,38 +262,110 @@ class VaeGanTask:
         }
 
 
+def _refuse_sharding(engine: Engine) -> None:
+    if engine.sharded:
+        allowed = "none: an autoencoder fits every process whole"
+        raise InputError("engine.sharding", engine.config.sharding, allowed)
+
+
+def _settings(config: VaeGanConfig) -> dict[str, Any]:
+    """What the weights depend on, and not where things lay on one machine."""
+    return config.model_dump(mode="json", include=set(VaeGanConfig.model_fields))
+
+
+def plan_players(config: VaeGanConfig, *, rows: int, samples: int, world: int) -> Plan:
+    """Say what a training takes, from its settings alone.
+
+    Args:
+        config: Settings.
+        rows: Crops of a batch on one process.
+        samples: Of a crop.
+        world: Processes.
+    """
+    with torch.device("meta"):
+        vae, judge = config.model.build(), config.discriminator.build()
+    coder = Coder(vae, frozen_encoder=config.frozen_encoder)
+    latent = (1, vae.latent_channels, vae.frames(samples))
+    made, kept = forward_cost(coder, (1, 1, samples), latent)
+    judged, kept_to_judge = forward_cost(judge, (1, 1, samples))
+    learning, judging = 3 * made + 3 * judged, 6 * judged  # a way back costs two ways forward
+    turns = {"both": learning + judging, "alternate": (learning + made + judging) / 2}
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (vae, judge)]
+    trained = sum(p.numel() for n in (vae, judge) for p in n.parameters() if p.requires_grad)
+    copies = 2 * sizes[0] + sizes[1] + 3 * trained  # the average; gradients and two moments
+    return Plan(
+        parameters=sum(sizes),
+        trainable=trained,
+        state_bytes=4 * copies * world,
+        activation_bytes=rows * (kept + kept_to_judge),
+        step_flops=rows * world * turns[config.turns],
+        notes={"batch": f"{rows * world} crops of {samples / config.model.sample_rate:g} s"},
+    )
+
+
 class VaeGanRecipe(VaeGanConfig):
     """A run: what is trained, on what, from where.
 
     Attributes:
+        kind: `vae-gan`.
+        output: Folder of the run.
+        engine: How it computes.
+        run: Its bounds and rhythm; the rate follows `generator_optim` for both players.
         waveforms: Folder of a `WaveformStore`.
         crops: What a batch is made of.
-        validation_batches: Batches of the split `valid` that are measured; 0 measures nothing.
-        start: Autoencoder to begin from; a frozen encoder is worth nothing without one.
-        output: Folder of the run.
-        run: Its bounds and rhythm.
+        valid_batches: Batches of the split `valid` that are measured.
+        start: Autoencoder to begin from; a frozen encoder is worth little without one.
     """
 
+    kind: Literal["vae-gan"] = "vae-gan"
+    output: Path
+    engine: EngineConfig = EngineConfig()
+    run: RunConfig
     waveforms: Path
     crops: CropConfig = CropConfig()
-    validation_batches: int = Field(8, ge=0)
+    valid_batches: int = Field(8, ge=0)
     start: Path | None = None
-    output: Path
-    run: RunConfig
+
+    @property
+    def samples(self) -> int:
+        """Length of a crop."""
+        return round(self.crops.crop_s * self.model.sample_rate)
 
     @model_validator(mode="after")
     def _windows_fit(self) -> VaeGanRecipe:
         longest = max(*self.discriminator.n_ffts, *self.losses.reconstruction.n_ffts)
-        if self.crops.crop_s * self.model.sample_rate < longest:
+        if self.samples < longest:
             raise ValueError(f"crops at least as long as the longest window, {longest} samples")
         return self
+
+    def jobs(self) -> list[Job]:
+        """One run."""
+        from ezaudio.training.recipe import Job
+
+        def plan(world: int) -> Plan:
+            rows = -(-self.crops.rows // world)
+            found = plan_players(self, rows=rows, samples=self.samples, world=world)
+            notes = {"waveforms": str(self.waveforms), **found.notes}
+            return replace(found, steps=self.run.steps, notes=notes)
+
+        return [
+            Job(
+                name="vae-gan",
+                folder=self.output,
+                config=self,
+                run=self.run,
+                schedule=self.generator_optim,
+                make=self.build,
+                plan=plan,
+            )
+        ]
 
     def build(self, engine: Engine) -> VaeGanTask:
         """Open the sounds and build both players.
 
         Raises:
-            InputError: The sounds have another rate than the autoencoder, or a split is empty.
-            CheckpointError: `start` cannot be read, or is no autoencoder.
+            InputError: The sounds have another rate than the autoencoder, or there are none.
+            CheckpointError: `start` cannot be read, or is no such autoencoder.
         """
         store, seed = WaveformStore(self.waveforms), self.run.seed
         if store.sample_rate != self.model.sample_rate:
@@ -321,12 +374,16 @@ class VaeGanRecipe(VaeGanConfig):
         rank, world = engine.rank, engine.world
         crops = WaveformBatches(store, self.crops, seed=seed, rank=rank, world=world)
         validation: list[Tensor] = []
-        if self.validation_batches:
+        if any(map(len, store.takes("valid").values())):
             plain = self.crops.model_copy(update=_PLAIN)
             valid = WaveformBatches(store, plain, seed=0, rank=rank, world=world, split="valid")
-            validation = [valid.batch(index) for index in range(self.validation_batches)]
-        torch.manual_seed(seed)
-        task = VaeGanTask(self, crops, engine=engine, seed=seed, validation=validation)
+            validation = [valid.batch(index) for index in range(self.valid_batches)]
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed_at(seed, _FRESH))
+            task = VaeGanTask(self, crops, engine=engine, seed=seed, validation=validation)
         if self.start is not None:
-            task.start(load_module(self.start, kind="vae").tensors)
+            try:
+                task.start(load_module(self.start, kind="vae").tensors)
+            except RuntimeError:
+                raise CheckpointError(f"{self.start}: weights of another autoencoder") from None
         return task

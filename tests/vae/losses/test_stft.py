@@ -9,7 +9,7 @@ import torch
 
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.vae.losses import MultiStftConfig
+from ezaudio.vae.losses import MelConfig, MultiStftConfig
 from ezaudio.vae.losses.stft import AUTHORS_N_FFTS
 from ezaudio.vae.losses.weighting import AWeighting, a_weighting_taps
 
@@ -121,3 +121,12 @@ def test_silence_has_a_finite_loss_and_gradient():
 def test_impossible_settings_of_the_loss_are_refused(values):
     with pytest.raises(InputError):
         load_config(MultiStftConfig, values)
+
+
+def test_half_precision_around_the_losses_does_not_reach_them():
+    output, target = sounds(1, 2400)
+    for loss in (MultiStftConfig(n_ffts=(640,)).build(RATE), MelConfig().build(RATE)):
+        whole = loss(output, target)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = loss(output, target)
+        torch.testing.assert_close(half, whole, rtol=0, atol=0)
