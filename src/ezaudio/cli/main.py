@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "data": "Prepare recordings for training: check, pack, encode, stats.",
         "lora": "Fit an adapter to your own sounds (also: train lora), or merge adapters.",
         "caption": "Caption recordings that nobody has labelled; filter and clean captions.",
+        "train": "Train a model from a recipe: all stages, resumable, on one process or many.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
 )
