@@ -28,7 +28,13 @@ FLAGS.update(
         name: f"--{name.replace('_', '-')}"
         for name in ("names", "writer", "model_path", "prompt", "max_cost", "threshold", "clap")
     }
-    | {"top_k": "--top-k", "executor": "--executor", "manifest": "--manifest", "chunk": "--chunk"}
+    | {
+        "top_k": "--top-k",
+        "audio_pattern": "--files",
+        "executor": "--executor",
+        "manifest": "--manifest",
+        "chunk": "--chunk",
+    }
 )
 
 caption = typer.Typer(
@@ -73,6 +79,9 @@ def run(
     *,
     output: NewSet,
     audio: Audio = "",
+    files: Annotated[
+        str | None, typer.Option(help="File of a clip in that folder, such as '{clip}.flac'.")
+    ] = None,
     names: Annotated[
         str | None, typer.Option(help="AudioSet's mids and names, as TSV, CSV or ontology.json.")
     ] = None,
@@ -128,6 +137,7 @@ def run(
     from ezaudio.captions.build import RunSettings, label
 
     shortcuts = {"names": names, "writer": writer, "model_path": model_path, "prompt": prompt}
+    shortcuts |= {"audio_pattern": files}
     chat = {"chat.model": model, "chat.base_url": server}
     made = source_of(source, shortcuts | chat, settings or [], inputs, audio)
     work = executor_of(executor, address, workers, cpus, gpus)
