@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "models": "List what is bundled, cached or can be fetched, with licence and size.",
         "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
         "data": "Prepare recordings for training: check, pack, encode, stats.",
+        "train": "Train a model from a recipe: all stages, resumable, on one process or many.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
 )

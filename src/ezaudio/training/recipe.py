@@ -1,8 +1,8 @@
 """Recipes: YAML files that say everything that a training depends on.
 
 A recipe may name a `base`, a file beside it or a recipe that comes with the package, and say only
-what differs: mappings are merged, anything else is replaced, and `null` removes an entry. What all
-stages share stands under `each`.
+what differs: mappings are merged unless their `kind` differs, anything else is replaced, and `null`
+removes an entry. What all stages share stands under `each`.
 """
 
 from __future__ import annotations
@@ -228,7 +228,12 @@ def read_values(path: Path, *, depth: int = 0) -> dict[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings are merged, other values replaced, and None removes an entry."""
+    """Mappings are merged, other values replaced, and None removes an entry.
+
+    A mapping of another `kind` is another thing, and replaces the one below.
+    """
+    if above.get("kind", below.get("kind")) != below.get("kind"):
+        return dict(above)
     result = dict(below)
     for name, value in above.items():
         if value is None:
