@@ -23,6 +23,8 @@ from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.opponent import held
+from ezaudio.training.recipe import RECIPES as RECIPE_KINDS
+from ezaudio.training.recipe import read_recipe
 from ezaudio.training.reconstruction import forward_cost
 from ezaudio.training.task import Audible
 from ezaudio.training.trainer import train
@@ -472,3 +474,11 @@ def test_a_recipe_says_what_it_takes_before_anything_is_there(tmp_path):
     assert two.activation_bytes < one.activation_bytes
     # 1.09 GFLOP for a second of the decoder, 2.06 for one of the discriminator
     assert one.step_flops == pytest.approx(8 * (3 * 1.09e9 + 9 * 2.06e9), rel=0.01)
+
+
+@pytest.mark.parametrize("name", SMALL_MODELS)
+def test_a_recipe_is_found_by_its_name_and_kind(name, monkeypatch):
+    monkeypatch.setitem(RECIPE_KINDS, "vae-gan", VaeGanRecipe)
+    recipe = read_recipe(name.removesuffix(".yaml"), ["crops.rows=4", "start=null"])
+    assert isinstance(recipe, VaeGanRecipe) and recipe.crops.rows == 4
+    assert [job.name for job in recipe.jobs()] == ["vae-gan"]
