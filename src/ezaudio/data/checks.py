@@ -50,7 +50,7 @@ class CheckConfig(Config):
     silent_db: float = -60.0
     max_clipped_share: float = Field(0.01, ge=0, le=1)
     bandwidth_db: float = Field(70.0, gt=0)
-    min_bandwidth_hz: float = Field(1000.0, ge=0)
+    min_bandwidth_hz: float = Field(500.0, ge=0)
     duplicates: bool = True
 
 
