@@ -20,7 +20,7 @@ OTHERS = ("lora",)
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in OTHERS)
 STAGED = [name for name in NAMES if read_values(FOLDER / f"{name}.yaml")["kind"] == "diffusion"]
-OWN = {"starter", "paper-l", "starter-vae"}
+OWN = {"starter", "paper-l", "starter-vae", "paper-vae", "starter-vae-gan"}
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from ezaudio.training.plan import plan_stage
 from ezaudio.training.stages import StageConfig
 from ezaudio.training.task import Plan, Task
 from ezaudio.training.trainer import RunConfig
+from ezaudio.training.vae_gan import VaeGanRecipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 """The recipes that come with the package."""
@@ -170,9 +171,10 @@ class AutoencoderRecipe(AutoencoderConfig):
         ]
 
 
-RECIPES: dict[str, type[DiffusionRecipe] | type[AutoencoderRecipe]] = {
+RECIPES: dict[str, type[DiffusionRecipe] | type[AutoencoderRecipe] | type[VaeGanRecipe]] = {
     "diffusion": DiffusionRecipe,
     "autoencoder": AutoencoderRecipe,
+    "vae-gan": VaeGanRecipe,
 }
 """Kind of a recipe to its settings; a new kind of task is one line here."""
 
