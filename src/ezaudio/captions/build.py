@@ -152,14 +152,14 @@ class _Run:
             self._sweep()
             if self.settings.retry_failed:
                 self.answers.forget_failures()
-        self._write_card(None)
+        _write_card(self.target, self.source, self.inputs, self.settings, None)
         job = LabelJob(self.source, str(self.target.folder))
         for done in self.executor.run(job, self._tasks()):
             self._take(done)
         self.target.drop_parts_from(self.chunks)
         spent = self.answers.spent() if self.answers is not None else Spent(0, 0.0, 0)
         summary = _summary(self.target, self.passed_over, spent)
-        self._write_card(summary)
+        _write_card(self.target, self.source, self.inputs, self.settings, summary)
         return summary
 
     def close(self) -> None:
@@ -216,20 +216,28 @@ class _Run:
         if self.progress is not None:
             self.progress(self.read, self.captions)
 
-    def _write_card(self, summary: Summary | None) -> None:
-        card: dict[str, Any] = {
-            "format": 1,
-            "source": self.source.kind,
-            "settings": self.source.model_dump(mode="json"),
-            "inputs": [str(path) for path in self.inputs],
-            "audio_root": self.settings.audio_root,
-            "fingerprint": self.source.fingerprint(),
-            "version": __version__,
-            "finished": False if summary is None else summary.finished,
-        }
-        if summary is not None:
-            card["counts"] = {name: getattr(summary, name) for name in Summary.__slots__}
-        self.target.write_card(card)
+
+def _write_card(
+    target: CaptionSet,
+    source: Source,
+    inputs: Sequence[Path],
+    settings: RunSettings,
+    summary: Summary | None,
+) -> None:
+    """Say in the set what is run, and what came of it."""
+    card: dict[str, Any] = {
+        "format": 1,
+        "source": source.kind,
+        "settings": source.model_dump(mode="json"),
+        "inputs": [str(path) for path in inputs],
+        "audio_root": settings.audio_root,
+        "fingerprint": source.fingerprint(),
+        "version": __version__,
+        "finished": False if summary is None else summary.finished,
+    }
+    if summary is not None:
+        card["counts"] = {name: getattr(summary, name) for name in Summary.__slots__}
+    target.write_card(card)
 
 
 def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:

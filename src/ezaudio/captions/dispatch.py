@@ -93,7 +93,7 @@ class Dispatch:
                 break
             chat = self._chat
             pause = backoff_s(request.key, attempt, chat.backoff_s, chat.longest_backoff_s)
-            await self._pause(0.0 if reply.wait_s is not None else pause)
+            await _wait(self._stopped, 0.0 if reply.wait_s is not None else pause)
         self._journal.note(key=request.key, event="answered", text=None)
         _tell(request, None, failures)
 
@@ -104,7 +104,7 @@ class Dispatch:
         aside = tokens * price_in + self._chat.top_answer_tokens * price_out
         async with self._slots:
             while not self._stopped.is_set() and (wait_s := self._pace.wait_s()) > 0:
-                await self._pause(wait_s)
+                await _wait(self._stopped, wait_s)
             if self._stopped.is_set() or not await self._lease.take(aside):
                 return None
             self._pace.go(tokens)
@@ -139,9 +139,11 @@ class Dispatch:
             self._stopped.set()
             _say(fatal=message)
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), max(0.0, seconds))
+
+async def _wait(stopped: asyncio.Event, seconds: float) -> None:
+    """Wait, but not when nothing more may be sent."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stopped.wait(), max(0.0, seconds))
 
 
 def _judged(reply: Reply, rules: Rules) -> Reply:
