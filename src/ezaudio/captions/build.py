@@ -13,22 +13,26 @@ import fcntl
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from ezaudio import __version__
-from ezaudio.captions.answers import Answers
+from ezaudio.captions.answers import Answers, Spent
 from ezaudio.captions.asking import Asking
 from ezaudio.captions.executors.job import Executor
-from ezaudio.captions.labeller import Done, LabelJob, Task
+from ezaudio.captions.labeller import OUT_OF_BUDGET, Done, LabelJob, Task
 from ezaudio.captions.record import BadLine, Item, digest_of_items
 from ezaudio.captions.shards import CaptionSet, read_facts
 from ezaudio.captions.writer import Source, Writer
 from ezaudio.config import Config
 from ezaudio.errors import InputError, OutputError
+
+__all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label"]
+
+Number = TypeVar("Number", int, float)
 
 _LONGEST_WAIT_S = 30.0
 
@@ -133,9 +137,11 @@ class _Run:
     passed_over: int = 0
     captions: int = 0
     chunks: int = 0
-    reserved: tuple[int, float] = (0, 0.0)
     answers: Answers | None = None
-    asker: Asking | None = field(default=None, init=False)
+    asker: Asking | None = None
+
+    def __post_init__(self) -> None:
+        self.budget = _Budget(self.settings, ahead=self.executor.ahead)
 
     def do(self) -> Summary:
         """Run to the end of the input, or of the budget."""
@@ -146,13 +152,14 @@ class _Run:
             self._sweep()
             if self.settings.retry_failed:
                 self.answers.forget_failures()
-        self._write_card(None)
+        _write_card(self.target, self.source, self.inputs, self.settings, None)
         job = LabelJob(self.source, str(self.target.folder))
         for done in self.executor.run(job, self._tasks()):
             self._take(done)
         self.target.drop_parts_from(self.chunks)
-        summary = self._summary()
-        self._write_card(summary)
+        spent = self.answers.spent() if self.answers is not None else Spent(0, 0.0, 0)
+        summary = _summary(self.target, self.passed_over, spent)
+        _write_card(self.target, self.source, self.inputs, self.settings, summary)
         return summary
 
     def close(self) -> None:
@@ -193,28 +200,11 @@ class _Run:
         task = Task(index, tuple(items), tuple(bad), chunk_hash)
         if self.asker is None or self.answers is None:
             return task
-        keys = [key for key in self.asker.keys(items) if key]
-        known = self.answers.known(keys)
-        left = self._left()
-        lacking = sum(key not in known or not known[key].finished for key in set(keys))
-        if self.executor.ahead:  # nobody will look again: set aside two requests for each clip
-            cost = sum(self.asker.estimate(item)[1] for item in items)
-            left = (_least(left[0], 2 * lacking), _least(left[1], 2 * cost))
-            self.reserved = (
-                self.reserved[0] + (left[0] or 0),
-                self.reserved[1] + (left[1] or 0.0),
-            )
-        return task.with_answers(known, left)
-
-    def _left(self) -> tuple[int | None, float | None]:
-        """What may still be spent: requests and cost."""
-        assert self.answers is not None
-        spent = self.answers.spent()
-        requests, cost = self.settings.max_requests, self.settings.max_cost
-        return (
-            None if requests is None else max(0, requests - spent.requests - self.reserved[0]),
-            None if cost is None else max(0.0, cost - spent.cost - self.reserved[1]),
-        )
+        keys = {key for key in self.asker.keys(items) if key}
+        known = self.answers.known(list(keys))
+        lacking = sum(key not in known or not known[key].finished for key in keys)
+        cost = sum(self.asker.estimate(item)[1] for item in items) if self.executor.ahead else 0.0
+        return task.with_answers(known, self.budget.lease(self.answers.spent(), lacking, cost))
 
     def _take(self, done: Done) -> None:
         if self.answers is not None:
@@ -226,39 +216,73 @@ class _Run:
         if self.progress is not None:
             self.progress(self.read, self.captions)
 
-    def _summary(self) -> Summary:
-        facts = [read_facts(part) or {} for part in self.target.parts()]
-        reasons: Counter[str] = Counter()
-        for fact in facts:
-            reasons.update(fact.get("reasons", {}))
-        spent = self.answers.spent() if self.answers is not None else None
-        return Summary(
-            clips=sum(fact.get("clips", 0) for fact in facts),
-            captions=sum(fact.get("captions", 0) for fact in facts),
-            without=sum(fact.get("without", 0) for fact in facts),
-            bad_lines=sum(fact.get("bad_lines", 0) for fact in facts),
-            reasons=dict(reasons.most_common()),
-            finished=all(fact.get("finished") for fact in facts),
-            passed_over=self.passed_over,
-            requests=spent.requests if spent else 0,
-            cost=round(spent.cost, 6) if spent else 0.0,
-            in_doubt=spent.in_doubt if spent else 0,
-        )
 
-    def _write_card(self, summary: Summary | None) -> None:
-        card: dict[str, Any] = {
-            "format": 1,
-            "source": self.source.kind,
-            "settings": self.source.model_dump(mode="json"),
-            "inputs": [str(path) for path in self.inputs],
-            "audio_root": self.settings.audio_root,
-            "fingerprint": self.source.fingerprint(),
-            "version": __version__,
-            "finished": False if summary is None else summary.finished,
-        }
-        if summary is not None:
-            card["counts"] = {name: getattr(summary, name) for name in Summary.__slots__}
-        self.target.write_card(card)
+def _write_card(
+    target: CaptionSet,
+    source: Source,
+    inputs: Sequence[Path],
+    settings: RunSettings,
+    summary: Summary | None,
+) -> None:
+    """Say in the set what is run, and what came of it."""
+    card: dict[str, Any] = {
+        "format": 1,
+        "source": source.kind,
+        "settings": source.model_dump(mode="json"),
+        "inputs": [str(path) for path in inputs],
+        "audio_root": settings.audio_root,
+        "fingerprint": source.fingerprint(),
+        "version": __version__,
+        "finished": False if summary is None else summary.finished,
+    }
+    if summary is not None:
+        card["counts"] = {name: getattr(summary, name) for name in Summary.__slots__}
+    target.write_card(card)
+
+
+def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
+    """Add up what the shards say."""
+    facts = [read_facts(part) or {} for part in target.parts()]
+    reasons: Counter[str] = Counter()
+    for fact in facts:
+        reasons.update(fact.get("reasons", {}))
+    return Summary(
+        clips=sum(fact.get("clips", 0) for fact in facts),
+        captions=sum(fact.get("captions", 0) for fact in facts),
+        without=sum(fact.get("without", 0) for fact in facts),
+        bad_lines=sum(fact.get("bad_lines", 0) for fact in facts),
+        reasons=dict(reasons.most_common()),
+        finished=all(fact.get("finished") for fact in facts),
+        passed_over=passed_over,
+        requests=spent.requests,
+        cost=round(spent.cost, 6),
+        in_doubt=spent.in_doubt,
+    )
+
+
+class _Budget:
+    """What a chunk may spend.
+
+    Where chunks are laid out long before their turn, two requests for each clip are set aside.
+    """
+
+    def __init__(self, settings: RunSettings, *, ahead: bool) -> None:
+        self._requests, self._cost, self._ahead = settings.max_requests, settings.max_cost, ahead
+        self._aside = (0, 0.0)
+
+    def lease(self, spent: Spent, lacking: int, cost: float) -> tuple[int | None, float | None]:
+        """Give what is left: requests and cost; None for no limit."""
+        requests = _left(self._requests, spent.requests + self._aside[0])
+        money = _left(self._cost, spent.cost + self._aside[1])
+        if self._ahead:
+            requests = None if requests is None else min(requests, 2 * lacking)
+            money = None if money is None else min(money, 2 * cost)
+            self._aside = (self._aside[0] + (requests or 0), self._aside[1] + (money or 0.0))
+        return requests, money
+
+
+def _left(limit: Number | None, gone: Number) -> Number | None:
+    return None if limit is None else max(type(limit)(0), limit - gone)
 
 
 def _chunks(
@@ -282,10 +306,6 @@ def _chunks(
 def _light_writer(source: Source) -> Writer | None:
     """Make the writer here too where it asks a server: that takes no memory, and knows the keys."""
     return source.open() if source.asks() else None
-
-
-def _least(limit: Any, wanted: Any) -> Any:
-    return None if limit is None else min(limit, wanted)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ class Dispatch:
                 break
             chat = self._chat
             pause = backoff_s(request.key, attempt, chat.backoff_s, chat.longest_backoff_s)
-            await self._pause(0.0 if reply.wait_s is not None else pause)
+            await _wait(self._stopped, 0.0 if reply.wait_s is not None else pause)
         self._journal.note(key=request.key, event="answered", text=None)
         _tell(request, None, failures)
 
@@ -104,27 +104,17 @@ class Dispatch:
         aside = tokens * price_in + self._chat.top_answer_tokens * price_out
         async with self._slots:
             while not self._stopped.is_set() and (wait_s := self._pace.wait_s()) > 0:
-                await self._pause(wait_s)
+                await _wait(self._stopped, wait_s)
             if self._stopped.is_set() or not await self._lease.take(aside):
                 return None
             self._pace.go(tokens)
             assert self._journal is not None
             self._journal.note(key=request.key, event="sent", attempt=attempt)
             reply = await self._server.ask(request, attempt)
-        return self._noted(request, attempt, self._judged(reply), aside)
-
-    def _judged(self, reply: Reply) -> Reply:
-        if reply.kind != "answer":
-            return reply
-        text, reason = check(reply.text, self._rules)
-        if reason:
-            return Reply(reason=reason, detail=text[:200], kind="again", tokens=reply.tokens)
-        return Reply(text, tokens=reply.tokens, model=reply.model)
+        return self._noted(request, attempt, _judged(reply, self._rules), aside)
 
     def _noted(self, request: Request, attempt: int, reply: Reply, aside: float) -> Reply | None:
-        price_in, price_out = self._chat.prices()
-        billed = reply.tokens or ((tokens_of(request), 0) if reply.kind == "answer" else (0, 0))
-        cost = billed[0] * price_in + billed[1] * price_out
+        cost = _cost(request, reply, self._chat)
         self._lease.give_back(aside, cost)
         self._unwell = self._unwell + 1 if reply.unwell else 0
         if reply.wait_s is not None:
@@ -149,9 +139,29 @@ class Dispatch:
             self._stopped.set()
             _say(fatal=message)
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), max(0.0, seconds))
+
+async def _wait(stopped: asyncio.Event, seconds: float) -> None:
+    """Wait, but not when nothing more may be sent."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stopped.wait(), max(0.0, seconds))
+
+
+def _judged(reply: Reply, rules: Rules) -> Reply:
+    """Refuse an answer that may not become a caption."""
+    if reply.kind != "answer":
+        return reply
+    text, reason = check(reply.text, rules)
+    if reason:
+        return Reply(reason=reason, detail=text[:200], kind="again", tokens=reply.tokens)
+    return Reply(text, tokens=reply.tokens, model=reply.model)
+
+
+def _cost(request: Request, reply: Reply, chat: ChatSettings) -> float:
+    """What a reply costs; tokens are guessed where a server does not count."""
+    price_in, price_out = chat.prices()
+    guessed = (tokens_of(request), 0) if reply.kind == "answer" else (0, 0)
+    tokens_in, tokens_out = reply.tokens or guessed
+    return tokens_in * price_in + tokens_out * price_out
 
 
 def _tell(

@@ -12,6 +12,9 @@ from ezaudio.captions.record import BadLine, CaptionRecord, Failure, Item, now, 
 from ezaudio.captions.shards import CaptionSet, write_rows
 from ezaudio.captions.writer import Answer, Attempt, Bench, Outcome, Source, Writer
 
+OUT_OF_BUDGET = "not asked yet: the budget ended"
+"""Why a clip waits for another run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -126,7 +129,7 @@ class Labeller:
 def _failures(item: Item, outcome: Outcome, source: str, created: datetime) -> Iterator[Failure]:
     tries = outcome.failures
     if not outcome.finished:
-        tries = (*tries, Attempt("not asked yet: the budget ended"))
+        tries = (*tries, Attempt(OUT_OF_BUDGET))
     lost = not outcome.captions
     for number, attempt in enumerate(tries, start=1):
         yield Failure(

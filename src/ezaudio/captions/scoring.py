@@ -93,47 +93,20 @@ class ScoreJob:
         return Scorer(self.settings, CaptionSet(self.folder))
 
 
-class Scorer:
-    """Scores one shard after another."""
+class Listener:
+    """Hears sound files, or remembers them.
 
-    def __init__(self, settings: ScoreSettings, target: CaptionSet) -> None:
-        import torch
+    Args:
+        clap: the model.
+        cache: of vectors.
+        settings: where the files lie, and how many windows are heard at once.
+    """
 
-        gpu = "cuda" if torch.cuda.is_available() else "cpu"
-        device = gpu if settings.device == "auto" else settings.device
-        self._clap: Clap = settings.clap.build().to(device, getattr(torch, settings.dtype))
-        self._settings, self._target = settings, target
-        self._root = Path(settings.audio_root)
-        cache = Path(settings.cache) if settings.cache else target.folder / "cache"
-        self._cache = VectorCache(cache, f"{self._clap.sha256} {settings.dtype}")
+    def __init__(self, clap: Clap, cache: VectorCache, settings: ScoreSettings) -> None:
+        self._clap, self._cache = clap, cache
+        self._root, self._batch_size = Path(settings.audio_root), settings.batch_size
 
-    def close(self) -> None:
-        """Close the cache."""
-        self._cache.close()
-
-    def __call__(self, task: ScoreTask) -> Scored:
-        """Score a shard; records keep their order."""
-        target = self._target.part(task.index, "scored")
-        origin = f"{sha256_file(task.part)} {self._clap.sha256} {self._settings.audio_root}"
-        facts = read_facts(target) or {}
-        if facts.get("origin") == origin:
-            return Scored(task.index, facts["scored"], facts["without"], heard=0, passed_over=True)
-        records = list(read_rows(Path(task.part), CaptionRecord))
-        before = self._cache.misses
-        sounds, reasons = self._sounds(sorted({record.audio for record in records}))
-        heard = self._cache.misses - before
-        scores = self._scores(records, sounds)
-        scored = [
-            replace(record, score=score, score_model=self._clap.sha256[:16])
-            for record, score in zip(records, scores, strict=True)
-        ]
-        without = sum(score is None for score in scores)
-        self._note(task.index, records, reasons)
-        counts = {"scored": len(records) - without, "without": without}
-        write_rows(target, scored, CaptionRecord, {"origin": origin, **counts})
-        return Scored(task.index, **counts, heard=heard, passed_over=False)
-
-    def _sounds(self, files: Sequence[str]) -> tuple[dict[str, Vectors], dict[str, str]]:
+    def sounds(self, files: Sequence[str]) -> tuple[dict[str, Vectors], dict[str, str]]:
         """Hear every file that can be read: vectors by file, and why there is none."""
         vectors: dict[str, Vectors] = {}
         reasons = dict.fromkeys(filter(lambda file: not file, files), "no audio")
@@ -159,7 +132,7 @@ class Scorer:
                 whole: Sequence[tuple[bytes, str]] = whole,
             ) -> Vectors:
                 batch = [clips[whole[index][1]] for index in missing]
-                heard = self._clap.embed_audio(batch, batch_size=self._settings.batch_size)
+                heard = self._clap.embed_audio(batch, batch_size=self._batch_size)
                 found: Vectors = heard.cpu().numpy()
                 return found
 
@@ -184,6 +157,47 @@ class Scorer:
             except AudioFileError as error:
                 broken[file] = f"unreadable audio: {error}"
         return clips, broken
+
+
+class Scorer:
+    """Scores one shard after another."""
+
+    def __init__(self, settings: ScoreSettings, target: CaptionSet) -> None:
+        import torch
+
+        gpu = "cuda" if torch.cuda.is_available() else "cpu"
+        device = gpu if settings.device == "auto" else settings.device
+        self._clap: Clap = settings.clap.build().to(device, getattr(torch, settings.dtype))
+        self._settings, self._target = settings, target
+        cache = Path(settings.cache) if settings.cache else target.folder / "cache"
+        self._cache = VectorCache(cache, f"{self._clap.sha256} {settings.dtype}")
+        self._listener = Listener(self._clap, self._cache, settings)
+
+    def close(self) -> None:
+        """Close the cache."""
+        self._cache.close()
+
+    def __call__(self, task: ScoreTask) -> Scored:
+        """Score a shard; records keep their order."""
+        target = self._target.part(task.index, "scored")
+        origin = f"{sha256_file(task.part)} {self._clap.sha256} {self._settings.audio_root}"
+        facts = read_facts(target) or {}
+        if facts.get("origin") == origin:
+            return Scored(task.index, facts["scored"], facts["without"], heard=0, passed_over=True)
+        records = list(read_rows(Path(task.part), CaptionRecord))
+        before = self._cache.misses
+        sounds, reasons = self._listener.sounds(sorted({record.audio for record in records}))
+        heard = self._cache.misses - before
+        scores = self._scores(records, sounds)
+        scored = [
+            replace(record, score=score, score_model=self._clap.sha256[:16])
+            for record, score in zip(records, scores, strict=True)
+        ]
+        without = sum(score is None for score in scores)
+        self._note(task.index, records, reasons)
+        counts = {"scored": len(records) - without, "without": without}
+        write_rows(target, scored, CaptionRecord, {"origin": origin, **counts})
+        return Scored(task.index, **counts, heard=heard, passed_over=False)
 
     def _scores(
         self, records: Sequence[CaptionRecord], sounds: dict[str, Vectors]

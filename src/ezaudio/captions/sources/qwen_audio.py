@@ -101,7 +101,8 @@ class QwenAudioWriter:
     ) -> list[str]:
         import torch
 
-        texts = [self._text(item) for _, item, _ in heard]
+        asked = [self._prompt.filled(self._source.fields_of(item)) for _, item, _ in heard]
+        texts = [_chat(self._processor, system, user) for system, user in asked]
         inputs = self._processor(
             text=texts,
             audio=[samples for _, _, samples in heard],
@@ -125,16 +126,15 @@ class QwenAudioWriter:
         )
         return answers
 
-    def _text(self, item: Item) -> str:
-        system, user = self._prompt.filled(self._source.fields_of(item))
-        content = [{"type": "audio", "audio_url": ""}, {"type": "text", "text": user}]
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if system:
-            messages.insert(0, {"role": "system", "content": system})
-        text: str = self._processor.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
-        )
-        return text
+
+def _chat(processor: Any, system: str, user: str) -> str:
+    """Put a question with one sound into the model's own form."""
+    content = [{"type": "audio", "audio_url": ""}, {"type": "text", "text": user}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    text: str = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return text
 
 
 def _load(source: AudioLM, device: str) -> tuple[Any, Any]:
