@@ -3,7 +3,7 @@ import torch
 
 from ezaudio.dit import DIT_PRESETS, Condition, DiTConfig
 from ezaudio.dit.adaln import ADALN_VARIANTS, SolaAdaLN
-from ezaudio.dit.growth import load_without_text
+from ezaudio.dit.growth import load_grown
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.types import TextEmbedding
 
@@ -131,7 +131,7 @@ def test_fresh_cross_attention_leaves_the_audio_only_network_as_it_was(kind):
     torch.manual_seed(3)
     settings = DIT_PRESETS["tiny"].model_dump() | {"adaln": {"kind": kind}}
     grown = DiTConfig.model_validate(settings).build().eval()
-    load_without_text(grown, plain.state_dict())
+    load_grown(grown, plain.state_dict())
     expected = plain(latent(), 300, plain.prepare())
     assert torch.equal(grown(latent(), 300, grown.prepare(text())), expected)
 
@@ -140,11 +140,11 @@ def test_weights_of_another_network_do_not_grow():
     grown = DIT_PRESETS["tiny"].build()
     deeper = make(text_width=None, depth=4).state_dict()
     with pytest.raises(CheckpointError, match="adaln"):
-        load_without_text(grown, deeper)
+        load_grown(grown, deeper)
     lacking = make(text_width=None).state_dict()
     del lacking["unknown"]
     with pytest.raises(CheckpointError, match="unknown"):
-        load_without_text(grown, lacking)
+        load_grown(grown, lacking)
 
 
 @torch.inference_mode()
@@ -318,3 +318,34 @@ def test_settings_that_cannot_be_built_are_named(changes, field):
     with pytest.raises(InputError) as caught:
         load_config(DiTConfig, DIT_PRESETS["tiny"].model_dump() | changes)
     assert caught.value.field == field
+
+
+@torch.inference_mode()
+def test_a_fresh_sense_of_place_adds_nothing_and_grows_onto_weights_without_it():
+    plain = make()
+    torch.manual_seed(3)
+    grown = DiTConfig.model_validate(plain.config.model_dump() | {"ends": True}).build().eval()
+    load_grown(grown, plain.state_dict())
+    expected = plain(latent(), 300, plain.prepare(text()))
+    assert torch.equal(grown(latent(), 300, grown.prepare(text())), expected)
+
+
+@torch.inference_mode()
+def test_only_a_network_that_knows_its_place_tells_frames_apart_that_look_alike():
+    alike = torch.ones(1, DIT_PRESETS["tiny"].latent_channels, 20)
+    settings = DIT_PRESETS["tiny"].model_dump() | {"ends": True}
+    for config in (DIT_PRESETS["tiny"], DiTConfig.model_validate(settings)):
+        torch.manual_seed(3)
+        network = config.build().eval()
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        velocity = network(alike, 300, network.prepare(text(1)))[..., 2:-2]  # the last layer pads
+        assert torch.allclose(velocity, velocity[..., :1], atol=1e-4) is not config.ends
+
+
+def test_a_part_that_is_there_by_half_does_not_grow():
+    grown = DIT_PRESETS["tiny"].model_copy(update={"ends": True}).build()
+    state = grown.state_dict()
+    del state["ends.linear.bias"]
+    with pytest.raises(CheckpointError, match=r"ends\.linear\.bias"):
+        load_grown(grown, state)

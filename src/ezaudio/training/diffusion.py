@@ -23,7 +23,7 @@ from ezaudio.data.latents import LatentStore
 from ezaudio.data.texts import EncodedPrompts, TextStore
 from ezaudio.diffusion import zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
-from ezaudio.dit.growth import load_without_text
+from ezaudio.dit.growth import load_grown
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.text import CachedTextEncoder
 from ezaudio.training.ahead import Ahead
@@ -64,10 +64,12 @@ class Sounds:
         self.seed = _VALID_SEED if self.measuring else stage.run.seed
         self.store, self.encoder, self.stage, self.engine = store, encoder, stage, engine
         self.schedule = zero_snr_schedule()
+        config = stage.data.batch
+        if self.measuring and not any(map(len, store.takes(split, mixed=True).values())):
+            config = config.model_copy(update={"mixed_share": 0.0})
         self.batches = LatentBatches(
-            store, stage.data.batch, seed=self.seed, rank=engine.rank, world=engine.world,
-            split=split,
-        )  # fmt: skip
+            store, config, seed=self.seed, rank=engine.rank, world=engine.world, split=split
+        )
 
     def rows(self, index: int) -> Rows:
         """This process's rows of batch `index`, on the CPU."""
@@ -231,8 +233,8 @@ class DiffusionTask:
         paths = []
         for name in sorted(self.averages.names, key=lambda name: name != best):
             path = folder / ("dit.safetensors" if name == best else f"dit-{name}.safetensors")
-            with self._as(name):
-                tensors = {key: whole(x) for key, x in self.network.state_dict().items()}
+            with self._as(name):  # what it puts there is gone afterwards
+                tensors = {key: whole(x).clone() for key, x in self.network.state_dict().items()}
             if self.engine.main:
                 facts = {"step": step, "average": name, "stage": stage_facts(self.stage)}
                 if name in self.choice.losses:
@@ -304,23 +306,16 @@ def fresh_network(model: DiTConfig, *, seed: int) -> EzAudioDiT:
 
 
 def load_start(network: EzAudioDiT, path: Path) -> None:
-    """Begin from a checkpoint; one without text grows cross-attention that adds nothing at first.
+    """Begin from a checkpoint; what it lacks (text, `ends`) grows and adds nothing at first.
 
     Raises:
         CheckpointError: It is damaged, or of another network.
     """
     loaded = load_module(path, kind="dit")
-    tensors = {name: tensor.float() for name, tensor in loaded.tensors.items()}
-    without_text = loaded.config.get("text_width") is None
-    if without_text and network.config.text_width is not None:
-        load_without_text(network, tensors)
-        return
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: the weights do not fit: {str(error).splitlines()[-1]}"
-        ) from None
+        load_grown(network, {name: tensor.float() for name, tensor in loaded.tensors.items()})
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def compile_blocks(network: EzAudioDiT, backend: str | None) -> None:
