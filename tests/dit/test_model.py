@@ -3,7 +3,7 @@ import torch
 
 from ezaudio.dit import DIT_PRESETS, Condition, DiTConfig
 from ezaudio.dit.adaln import ADALN_VARIANTS, SolaAdaLN
-from ezaudio.dit.growth import load_grown
+from ezaudio.dit.growth import load_without_text
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.types import TextEmbedding
 
@@ -131,7 +131,7 @@ def test_fresh_cross_attention_leaves_the_audio_only_network_as_it_was(kind):
     torch.manual_seed(3)
     settings = DIT_PRESETS["tiny"].model_dump() | {"adaln": {"kind": kind}}
     grown = DiTConfig.model_validate(settings).build().eval()
-    load_grown(grown, plain.state_dict())
+    load_without_text(grown, plain.state_dict())
     expected = plain(latent(), 300, plain.prepare())
     assert torch.equal(grown(latent(), 300, grown.prepare(text())), expected)
 
@@ -140,11 +140,11 @@ def test_weights_of_another_network_do_not_grow():
     grown = DIT_PRESETS["tiny"].build()
     deeper = make(text_width=None, depth=4).state_dict()
     with pytest.raises(CheckpointError, match="adaln"):
-        load_grown(grown, deeper)
+        load_without_text(grown, deeper)
     lacking = make(text_width=None).state_dict()
     del lacking["unknown"]
     with pytest.raises(CheckpointError, match="unknown"):
-        load_grown(grown, lacking)
+        load_without_text(grown, lacking)
 
 
 @torch.inference_mode()
@@ -321,31 +321,29 @@ def test_settings_that_cannot_be_built_are_named(changes, field):
 
 
 @torch.inference_mode()
-def test_a_fresh_sense_of_place_adds_nothing_and_grows_onto_weights_without_it():
-    plain = make()
-    torch.manual_seed(3)
-    grown = DiTConfig.model_validate(plain.config.model_dump() | {"ends": True}).build().eval()
-    load_grown(grown, plain.state_dict())
-    expected = plain(latent(), 300, plain.prepare(text()))
-    assert torch.equal(grown(latent(), 300, grown.prepare(text())), expected)
+def test_texts_in_turn_are_each_read_in_their_own_part_alone():
+    network = make()
+    two = network.prepare(text(2))
+    first, second = two.select([0]), two.select([1])
+    both = Condition.in_turn([first, second], 7)
+    assert both.batch == 1 and both.attend.shape[:3] == (1, 1, 7)
+    read = [torch.equal(both.attend[0, 0, t], both.attend[0, 0, 0]) for t in range(7)]
+    assert read == [True] * 4 + [False] * 3
+    alone = Condition.in_turn([first], 7)
+    x_t = latent()[..., :7]
+    expected = network(x_t, 300, first)
+    assert torch.allclose(network(x_t, 300, alone), expected, atol=1e-6)
+    twice = Condition.in_turn([first, first], 7)
+    assert torch.allclose(network(x_t, 300, twice), expected, atol=1e-6)
 
 
 @torch.inference_mode()
-def test_only_a_network_that_knows_its_place_tells_frames_apart_that_look_alike():
-    alike = torch.ones(1, DIT_PRESETS["tiny"].latent_channels, 20)
-    settings = DIT_PRESETS["tiny"].model_dump() | {"ends": True}
-    for config in (DIT_PRESETS["tiny"], DiTConfig.model_validate(settings)):
-        torch.manual_seed(3)
-        network = config.build().eval()
-        for parameter in network.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-        velocity = network(alike, 300, network.prepare(text(1)))[..., 2:-2]  # the last layer pads
-        assert torch.allclose(velocity, velocity[..., :1], atol=1e-4) is not config.ends
-
-
-def test_a_part_that_is_there_by_half_does_not_grow():
-    grown = DIT_PRESETS["tiny"].model_copy(update={"ends": True}).build()
-    state = grown.state_dict()
-    del state["ends.linear.bias"]
-    with pytest.raises(CheckpointError, match=r"ends\.linear\.bias"):
-        load_grown(grown, state)
+def test_texts_in_turn_share_a_batch_with_whole_ones():
+    network = make()
+    two = network.prepare(text(2))
+    first, second = two.select([0]), two.select([1])
+    turn = Condition.in_turn([first, second], 7)
+    x_t = latent()[:2, :, :7]
+    together = network(x_t, 300, Condition.cat([turn, second]))
+    assert torch.allclose(together[:1], network(x_t[:1], 300, turn), atol=1e-6)
+    assert torch.allclose(together[1:], network(x_t[1:], 300, second), atol=1e-6)

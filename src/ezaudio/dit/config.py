@@ -33,10 +33,6 @@ class DiTConfig(Config):
         qk_norm: norm over the queries and keys of each head.
         norm: norm everywhere else.
         dropout: probability of dropping hidden channels of the feed-forward layers while training.
-        ends: whether positions know where in the sound they lie, not only how far apart they are.
-
-    Deviation: the paper's networks have rotary embeddings alone, which tell distances; `ends` is
-        this project's, for a network that has to learn the order of events from few recordings.
 
     Deviation: the paper counts 24 and 28 blocks for L and XL; the released networks, and this one,
         have one more in the middle (25 and 29), which the paper's parameter counts include.
@@ -55,7 +51,6 @@ class DiTConfig(Config):
     qk_norm: QKNormKind = "layernorm"
     norm: NormKind = "layernorm"
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    ends: bool = False
 
     @model_validator(mode="after")
     def _heads_fit(self) -> DiTConfig:

@@ -15,7 +15,6 @@ from ezaudio.dit.block import Block
 from ezaudio.dit.condition import Condition, PreparedSteps, StepModulation
 from ezaudio.dit.config import DiTConfig
 from ezaudio.nn.attention import KeysValues
-from ezaudio.nn.ends import Ends
 from ezaudio.nn.initialisation import xavier
 from ezaudio.nn.rope import Rope, RopeTables
 from ezaudio.nn.step_embedding import StepEmbedding
@@ -55,7 +54,6 @@ class Trunk(nn.Module):
         self.patches = xavier(
             nn.Conv1d(2 * config.latent_channels + 1, width, kernel_size=patch, stride=patch)
         )
-        self.ends = Ends(width) if config.ends else None
         self.step = StepEmbedding(width)
         self.text = None if config.text_width is None else _projection(config.text_width, width)
         self.adaln = config.adaln.build(width=width, blocks=blocks)
@@ -105,7 +103,7 @@ class Trunk(nn.Module):
     def embed(self, composed: Tensor) -> Tensor:
         """Map a composed input `(B, 2 C + 1, T)` to the stream `(B, T / patch, D)`."""
         stream: Tensor = rearrange(self.patches(composed), "B D t -> B t D")
-        return stream if self.ends is None else stream + self.ends(stream.shape[1])
+        return stream
 
     def call(self, stream: Tensor, timestep: Timestep, condition: Condition) -> Call:
         """Gather what the blocks need for a stream `(B, t, D)`.

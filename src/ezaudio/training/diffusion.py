@@ -23,7 +23,7 @@ from ezaudio.data.latents import LatentStore
 from ezaudio.data.texts import EncodedPrompts, TextStore
 from ezaudio.diffusion import zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
-from ezaudio.dit.growth import load_grown
+from ezaudio.dit.growth import load_without_text
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.text import CachedTextEncoder
 from ezaudio.training.ahead import Ahead
@@ -306,16 +306,23 @@ def fresh_network(model: DiTConfig, *, seed: int) -> EzAudioDiT:
 
 
 def load_start(network: EzAudioDiT, path: Path) -> None:
-    """Begin from a checkpoint; what it lacks (text, `ends`) grows and adds nothing at first.
+    """Begin from a checkpoint; one without text grows cross-attention that adds nothing at first.
 
     Raises:
         CheckpointError: It is damaged, or of another network.
     """
     loaded = load_module(path, kind="dit")
+    tensors = {name: tensor.float() for name, tensor in loaded.tensors.items()}
+    without_text = loaded.config.get("text_width") is None
+    if without_text and network.config.text_width is not None:
+        load_without_text(network, tensors)
+        return
     try:
-        load_grown(network, {name: tensor.float() for name, tensor in loaded.tensors.items()})
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: the weights do not fit: {str(error).splitlines()[-1]}"
+        ) from None
 
 
 def compile_blocks(network: EzAudioDiT, backend: str | None) -> None:
