@@ -16,17 +16,12 @@ from typing import Any
 from pydantic import Field
 
 from ezaudio.captions.executors.job import Executor
+from ezaudio.captions.histogram import BINS, THRESHOLDS, bin_of, reached
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
 from ezaudio.captions.shards import CaptionSet, SetWriter, read_rows
 from ezaudio.captions.tables import Grouped
 from ezaudio.config import Config
-
-THRESHOLDS = (0.30, 0.35, 0.40, 0.45, 0.50)
-"""Rows of the table."""
-
-BINS = 40
-"""Bins of the histogram, from -1 to 1."""
 
 
 class FilterSettings(Config):
@@ -112,7 +107,6 @@ def filter_set(
 
 def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSummary:
     histogram = [0] * BINS
-    table = dict.fromkeys(THRESHOLDS, 0)
     counts = {"pairs": 0, "without": 0}
 
     def counted() -> Iterator[CaptionRecord]:
@@ -122,10 +116,7 @@ def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSum
                     counts["without"] += 1
                     continue
                 counts["pairs"] += 1
-                place = int((record.score + 1) / 2 * BINS)
-                histogram[min(BINS - 1, max(0, place))] += 1
-                for threshold in THRESHOLDS:
-                    table[threshold] += record.score >= threshold
+                histogram[bin_of(record.score)] += 1
                 if record.score >= settings.threshold:
                     yield record
 
@@ -137,7 +128,7 @@ def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSum
         kept=writer.written,
         heard=heard,
         histogram=tuple(histogram),
-        table={f"{threshold:.2f}": count for threshold, count in table.items()},
+        table={f"{threshold:.2f}": reached(histogram, threshold) for threshold in THRESHOLDS},
     )
 
 

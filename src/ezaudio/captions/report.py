@@ -1,7 +1,7 @@
 """The report: one HTML file that needs no network, with players for 50 random pairs.
 
 Captions are whatever somebody wrote: everything that comes from a set is escaped, and the page
-    allows neither scripts nor anything from elsewhere.
+allows neither scripts nor anything from elsewhere.
 """
 
 from __future__ import annotations

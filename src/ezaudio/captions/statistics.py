@@ -1,7 +1,7 @@
 """What a caption set is like, counted in one pass over it: sources, scores, lengths, words, order.
 
 Memory is bounded: the vocabulary keeps its most frequent words where it grows beyond a limit, and
-    the random pairs are a reservoir.
+the random pairs are a reservoir.
 """
 
 from __future__ import annotations
