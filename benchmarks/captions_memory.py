@@ -1,7 +1,7 @@
 """How much memory does a run take over 10 thousand, 100 thousand and 1 million clips?
 
-Synthetic strong labels are captioned, cleaned of duplicates, exported and reported on, each size in a
-process of its own, whose peak is read from the kernel.
+Synthetic strong labels are captioned, cleaned of duplicates, exported and reported on, each size in
+a process of its own, whose peak is read from the kernel.
 
     python benchmarks/captions_memory.py [--sizes 10000,100000,1000000] [--folder FOLDER]
 """

@@ -1,7 +1,7 @@
 """A real HTTP server that speaks the OpenAI protocol, and misbehaves as it is told to.
 
-Nothing in it depends on how busy the machine is: who has to wait waits for something that happens, not
-for some time.
+Nothing in it depends on how busy the machine is: who has to wait waits for something that happens,
+not for some time.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.captions.chat_server import LONGEST_S, Behaviour, Call, Gate, chat_server
@@ -19,6 +20,8 @@ from tests.captions.conftest import asking, number_of, run_strong, table
 
 import ezaudio
 from ezaudio.captions.answers import Answers
+from ezaudio.captions.executors.job import Job
+from ezaudio.captions.executors.local import LocalExecutor
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.errors import EzAudioError
 
@@ -62,9 +65,7 @@ def test_a_server_that_misbehaves_in_every_way_ends_in_a_complete_set(
 
     clips = len(misdeeds) + 2
     with chat_server(choose) as server:
-        summary = run_strong(
-            strong(clips), tmp_path / "set", asking(server, concurrency=6)
-        )
+        summary = run_strong(strong(clips), tmp_path / "set", asking(server, concurrency=6))
     assert (summary.captions, summary.without, summary.finished) == (clips, 0, True)
     assert summary.requests == len(server.calls) == clips + len(misdeeds)
     noted = {failure.clip_id: failure for failure in CaptionSet(tmp_path / "set").failures()}
@@ -202,6 +203,33 @@ def test_a_budget_of_requests_is_kept_and_a_larger_one_goes_on(
         second = run_strong(strong(10), tmp_path / "set", asking(server), max_requests=99, chunk=3)
     assert (second.captions, second.finished, len(server.calls)) == (10, True, 10)
     assert {call.user for call in server.calls} == set(server.times)
+
+
+class Ahead(LocalExecutor):
+    """Takes all tasks before the first is done, as a cluster does."""
+
+    @property
+    def ahead(self) -> bool:
+        return True
+
+    def run(self, job: Job[Any, Any], tasks: Iterable[Any]) -> Iterator[Any]:
+        return super().run(job, list(tasks))
+
+
+def test_a_budget_that_is_divided_in_advance_is_used_up_in_rounds_and_not_passed(
+    tmp_path: Path, strong: Strong
+) -> None:
+    """Two requests are set aside for each clip, of which most need one."""
+    inputs = strong(10)
+    with chat_server() as server:
+        for budget, calls in ((7, 7), (7, 7), (20, 10)):
+            summary = run_strong(
+                inputs, tmp_path / "set", asking(server), max_requests=budget, chunk=3,
+                executor=Ahead(),
+            )  # fmt: skip
+            assert (summary.captions, summary.requests, len(server.calls)) == (calls,) * 3
+            assert summary.finished == (calls == 10)
+    assert summary.passed_over == 2
 
 
 def test_a_budget_of_money_is_never_passed(tmp_path: Path, strong: Strong) -> None:

@@ -1,9 +1,9 @@
 """Runs a source: clips in, a caption set out; killed at any moment and started again, it goes on.
 
-The clips are cut into chunks in the order in which they come. A chunk's shard carries the hash of its
-clips and of what its captions depend on: when both are what they were, the chunk is passed over. Only
-one chunk is in memory. Answers that were paid for are kept by their content, so that a changed input
-repeats no request about clips that were there before.
+The clips are cut into chunks in the order in which they come. A chunk's shard carries the hash of
+its clips and of what its captions depend on: when both are what they were, the chunk is passed
+over. Only one chunk is in memory. Answers that were paid for are kept by their content, so that a
+changed input repeats no request about clips that were there before.
 """
 
 from __future__ import annotations
@@ -172,9 +172,7 @@ class _Run:
 
     def _goes_on(self, summary: Summary, before: Spent) -> bool:
         """True when clips wait for what other chunks had set aside and did not need."""
-        return (
-            self.executor.ahead and not summary.finished and summary.requests > before.requests
-        )
+        return self.executor.ahead and not summary.finished and summary.requests > before.requests
 
     def _spent(self) -> Spent:
         return Spent(0, 0.0, 0) if self.answers is None else self.answers.spent()

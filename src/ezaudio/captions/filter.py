@@ -48,6 +48,7 @@ class FilterSummary:
         kept: pairs that pass.
         heard: sounds that were not in the cache.
         histogram: pairs in each of `BINS` bins from -1 to 1.
+        by_source: the same for each source.
         table: threshold to pairs that would be kept.
     """
 
@@ -56,6 +57,7 @@ class FilterSummary:
     kept: int
     heard: int
     histogram: tuple[int, ...]
+    by_source: dict[str, tuple[int, ...]]
     table: dict[str, int]
 
 
@@ -106,7 +108,7 @@ def filter_set(
 
 
 def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSummary:
-    histogram = [0] * BINS
+    by_source: dict[str, list[int]] = {}
     counts = {"pairs": 0, "without": 0}
 
     def counted() -> Iterator[CaptionRecord]:
@@ -116,18 +118,20 @@ def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSum
                     counts["without"] += 1
                     continue
                 counts["pairs"] += 1
-                histogram[bin_of(record.score)] += 1
+                by_source.setdefault(record.source, [0] * BINS)[bin_of(record.score)] += 1
                 if record.score >= settings.threshold:
                     yield record
 
     writer = SetWriter(made)
     writer.extend(counted() if settings.top_k is None else best_of(counted(), settings.top_k))
     writer.flush()
+    histogram = [sum(bins) for bins in zip([0] * BINS, *by_source.values(), strict=True)]
     return FilterSummary(
         **counts,
         kept=writer.written,
         heard=heard,
         histogram=tuple(histogram),
+        by_source={source: tuple(bins) for source, bins in by_source.items()},
         table={f"{threshold:.2f}": reached(histogram, threshold) for threshold in THRESHOLDS},
     )
 
