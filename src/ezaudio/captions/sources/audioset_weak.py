@@ -1,7 +1,7 @@
 """AudioSet's weak labels: names of what occurs in ten seconds -> sentences (labels CC BY 4.0).
 
 Two published layouts are read: segments in CSV (`YTID, start_seconds, end_seconds, "mid,mid"`,
-    lines of `#` before them), and one label a line in TSV (`filename event_label`).
+lines of `#` before them), and one label a line in TSV (`filename event_label`).
 """
 
 from __future__ import annotations
