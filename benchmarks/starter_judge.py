@@ -5,7 +5,7 @@
     python benchmarks/starter_judge.py judge --model starter --judge FILE --report OUT.json
     python benchmarks/starter_judge.py events --model starter --waveforms PACKED --report OUT.json
 
-`PACKED` is a folder made by `python -m ezaudio.training pack MANIFEST.csv PACKED`. `train` measures
+`PACKED` is a folder made by `ezaudio data pack MANIFEST.csv -o PACKED`. `train` measures
 the judge on the `valid` recordings and by cross-validation over the training recordings, `check` on
 recordings after Opus or an autoencoder, `judge` listens to generated clips, and `events` to clips
 of two events, beside recordings joined end to end.
