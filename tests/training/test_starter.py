@@ -135,5 +135,5 @@ def test_a_bundle_has_weights_settings_list_and_attributions(folder, vae, latent
 def test_an_unknown_step_names_the_allowed_ones():
     from ezaudio.errors import InputError
 
-    with pytest.raises(InputError, match="bundle MANIFEST.csv"):
+    with pytest.raises(InputError, match=r"bundle MANIFEST\.csv"):
         main(["paint"])

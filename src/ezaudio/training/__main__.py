@@ -1,4 +1,4 @@
-"""`python -m ezaudio.training bundle …`: trained parts become a model folder that can be shipped."""
+"""`python -m ezaudio.training bundle …`: trained parts become a model folder."""
 
 from __future__ import annotations
 
