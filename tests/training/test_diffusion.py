@@ -367,7 +367,7 @@ def test_two_processes_give_the_losses_of_one_under_torchrun(latents, whole, tmp
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run"),
-            *("--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", "0"),
+            *("--standalone", "--nproc-per-node", "2"),
             *(str(script), str(latents), str(tmp_path), "stages.align.compute.micro_rows=1"),
         ],
         capture_output=True,
