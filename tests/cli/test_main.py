@@ -150,7 +150,7 @@ def test_a_field_is_named_as_the_command_writes_it_whatever_others_call_it():
     assert field("loras", "generate", "rain") == "--lora"
     assert field("sounds", "lora", "train", "x") == "SOUNDS"
     assert field("sounds", "train", "lora", "x") == "SOUNDS"
-    assert field("name", "lora", "train", "x") == "--name"
+    assert field("recipe", "lora", "train", "x") == "--recipe"
     assert field("duration_s", "lora", "train", "x") == "duration_s"
     assert field("x.csv:3", "generate") == "x.csv:3"
 
