@@ -26,6 +26,10 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "reconstruct": "Pass sounds through the autoencoder and measure how far they come back.",
         "models": "List what is bundled, cached or can be fetched, with licence and size.",
         "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
+        "evaluate": "Score sounds, or a model, under a named protocol.",
+        "compare": "Score several systems under one protocol, side by side.",
+        "sweep": "Score a model over settings, or finished training runs; the paper's figures.",
+        "listen": "Build, serve and report a listening test.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
 )
