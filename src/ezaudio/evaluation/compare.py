@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -30,12 +31,9 @@ def read_systems(path: Path) -> list[AnyConfig]:
         raise InputError("systems", str(path), f"a readable file ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise InputError("systems", str(path), "a valid YAML file") from None
-    entries = values.get("systems") if isinstance(values, dict) else None
-    if (
-        not isinstance(entries, list)
-        or not all(isinstance(e, dict) for e in entries)
-        or not entries
-    ):
+    entries: Any = values.get("systems") if isinstance(values, dict) else None
+    listed_well = isinstance(entries, list) and all(isinstance(e, dict) for e in entries)
+    if not entries or not listed_well:
         raise InputError("systems", str(path), "a YAML file with a list `systems` of mappings")
     configs = [read_system(entry) for entry in entries]
     names = [config.name for config in configs]

@@ -2,8 +2,8 @@
 
 MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y), the first two means without the diagonal,
 for the Gaussian kernel k(a, b) = exp(-|a - b|^2 / (2 s^2)); s is the median distance between clips
-of the *reference*, so that two systems are measured with one ruler. Unbiased at any number of clips:
-for equal distributions it scatters around 0 and may be negative. Source: arXiv 2502.15602.
+of the *reference*, so that two systems are measured with one ruler. Unbiased at any number of
+clips: for equal distributions it scatters around 0 and may be negative. Source: arXiv 2502.15602.
 
 Deviation: a published tool takes the median within the set that is evaluated.
 """
