@@ -20,8 +20,10 @@ from torch import Tensor
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.evaluation.metrics.copies import FRAMES_PER_S, copy_prints
 from ezaudio.evaluation.metrics.faults import sound_facts
-from ezaudio.extractors import starter_tagger
+from ezaudio.extractors import passt, starter_tagger, vggish
 from ezaudio.extractors.panns import CNN14_16K, CNN14_32K, Cnn14Config
+from ezaudio.extractors.passt import PasstConfig
+from ezaudio.extractors.vggish import VggishConfig
 from ezaudio.types import Clip
 
 Array = npt.NDArray[np.float32]
@@ -121,6 +123,35 @@ def _panns(config: Cnn14Config, name: str) -> Callable[[Path | None], Ear]:
     return opened
 
 
+def _vggish(path: Path | None) -> Ear:
+    if path is None:
+        from ezaudio.evaluation.weights import fetch_weights
+
+        path = fetch_weights("vggish")
+    network = VggishConfig().load(path)
+
+    @torch.inference_mode()
+    def hear(samples: Samples, _: int) -> Mapping[str, Array]:
+        frames = network(torch.from_numpy(samples))
+        return {"features": frames.mean(0).numpy().copy(), "frames": frames.numpy().copy()}
+
+    return Ear("vggish", network.sha256 or "random", vggish.SAMPLE_RATE, hear)
+
+
+def _passt(path: Path | None) -> Ear:
+    if path is None:
+        from ezaudio.evaluation.weights import fetch_weights
+
+        path = fetch_weights("passt")
+    network = PasstConfig().load(path)
+
+    def heard(wave: Tensor) -> Mapping[str, Tensor]:
+        found = network(wave)
+        return {"features": found.features, "logits": found.logits}
+
+    return tensor_ear("passt", network.sha256 or "random", passt.SAMPLE_RATE, heard)
+
+
 def _clap(repository: str, name: str) -> Callable[[Path | None], Ear]:
     def opened(path: Path | None) -> Ear:
         try:
@@ -184,6 +215,8 @@ EARS: dict[str, Callable[[Path | None], Ear]] = {
     "starter-tagger": _starter,
     "panns-16k": _panns(CNN14_16K, "panns-16k"),
     "panns-32k": _panns(CNN14_32K, "panns-32k"),
+    "vggish": _vggish,
+    "passt": _passt,
     "clap-general": _clap("laion/larger_clap_general", "clap-general"),
     "clap-unfused": _clap("laion/clap-htsat-unfused", "clap-unfused"),
     "prints": lambda _: print_ear(1),

@@ -28,6 +28,7 @@ class Evidence:
         logits: of the same tagger, (N, K).
         audio: embeddings of the sounds in a space with text, (N, E).
         text: embeddings of the captions in the same space, (N, E).
+        frames: features of the stretches of each clip, (N,) of (n, J) each.
         presence: probabilities of two events in windows along the clip, (N, W, 2); NaN where a clip
             has no two events.
         likeness: greatest likeness to a training recording, (N,).
@@ -41,6 +42,7 @@ class Evidence:
     logits: Array | None = None
     audio: Array | None = None
     text: Array | None = None
+    frames: npt.NDArray[np.object_] | None = None
     presence: Array | None = None
     likeness: Array | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)

@@ -107,6 +107,7 @@ class Listener:
             prompts=captions_of(clips.items),
             **stacked,
             text=self._text(ear, clips.items),
+            frames=_frames(heard),
             presence=_presence(ear, clips.items, heard),
             likeness=self._likeness(heard),
             facts=_facts(heard),
@@ -166,6 +167,15 @@ class Listener:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - begun
         return now
+
+
+def _frames(heard: Sequence[Heard]) -> npt.NDArray[np.object_] | None:
+    if "frames" not in heard[0]:
+        return None
+    frames = np.empty(len(heard), dtype=object)
+    for row, found in enumerate(heard):
+        frames[row] = found["frames"]
+    return frames
 
 
 def _as_it_is(source: Path | Clip) -> tuple[npt.NDArray[np.float32], int]:

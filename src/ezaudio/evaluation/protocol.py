@@ -124,7 +124,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="audiocraft",
             summary="FAD on VGGish at 16 kHz, KL(target ‖ generated) on PaSST at 32 kHz",
             panels=(
-                Panel(extractor="vggish", metrics=("fd",)),
+                Panel(extractor="vggish", metrics=("fad",)),
                 Panel(extractor="passt", metrics=("kl",)),
             ),
         ),

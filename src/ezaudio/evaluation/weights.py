@@ -55,6 +55,14 @@ WEIGHTS: dict[str, Weights] = {
         "541141fa2ee191a88f24a3219fff024e",
         "CC BY 4.0",
     ),
+    "passt": Weights(
+        "passt-s-f128-p16-s10-ap.476-swa.pt",
+        "https://github.com/kkoutini/PaSST/releases/download/v0.0.1-audioset/"
+        "passt-s-f128-p16-s10-ap.476-swa.pt",
+        "sha256",
+        "",
+        "Apache-2.0",
+    ),
     "vggish": Weights(
         "vggish-10086976.pth",
         "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
@@ -63,7 +71,11 @@ WEIGHTS: dict[str, Weights] = {
         "Apache-2.0",
     ),
 }
-"""Files by extractor. PyTorch's releases carry the first digits of their SHA-256 in the name."""
+"""Files by extractor.
+
+VGGish carries the first digits of its SHA-256 in its name. No hash of PaSST's file is published:
+what comes is taken, and its SHA-256 stands in every table, as that of all weights does.
+"""
 
 
 def fetch_weights(name: str, *, folder: Path | None = None) -> Path:

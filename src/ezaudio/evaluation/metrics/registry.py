@@ -36,6 +36,13 @@ def _fd(real: Evidence | None, made: Evidence, _: MetricSettings) -> float:
     return frechet_distance(real.get("features"), made.get("features"))
 
 
+def _fad(real: Evidence | None, made: Evidence, _: MetricSettings) -> float:
+    """All stretches of all clips are one set, as in arXiv 1812.08466."""
+    assert real is not None
+    a, b = (np.concatenate(list(side.get("frames"))) for side in (real, made))
+    return frechet_distance(a, b)
+
+
 def _fd_bias(sides: Sides) -> Mapping[str, float]:
     real = sides.real.get("features")
     counts = (len(real), len(sides.takes[0]))
@@ -163,6 +170,14 @@ METRICS: dict[str, Metric] = {
         per_set(_fd, _fd_bias),
         needs=("features",),
         needs_reference=("features",),
+    ),
+    "fad": Metric(
+        "FAD",
+        "Fréchet distance of the features of all stretches of all clips",
+        "lower",
+        per_set(_fad),
+        needs=("frames",),
+        needs_reference=("frames",),
     ),
     "kad": _set("KAD", "kernel distance of the features (x 100); unbiased, 0 when equal", _kad),
     "kl": _divergence("KL", "KL(reference ‖ generated), softmax", _kl(False, False)),
