@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from ezaudio.evaluation.clips import ClipSet, Item, captions_of
 from ezaudio.evaluation.ears import Ear, open_ear, print_ear
 from ezaudio.evaluation.evidence import Evidence
 from ezaudio.evaluation.metrics.copies import likeness
+from ezaudio.evaluation.metrics.faults import SoundFacts
 from ezaudio.evaluation.protocol import Panel, Protocol
 from ezaudio.evaluation.waveform import Loading, load_sound
 from ezaudio.types import Clip
@@ -185,12 +186,13 @@ def _as_it_is(source: Path | Clip) -> tuple[npt.NDArray[np.float32], int]:
     return clip.samples, clip.sample_rate
 
 
+_FACTS = tuple(field.name for field in fields(SoundFacts))
+
+
 def _facts(heard: Sequence[Heard]) -> dict[str, Array]:
-    names = ("duration_s", "rms_db", "silent", "clipped", "silent_tail_s")
-    names += ("bandwidth_hz", "loudness_lufs")
     return {
         name: np.array([float(found[name][0]) for found in heard])
-        for name in names
+        for name in _FACTS
         if name in heard[0]
     }
 

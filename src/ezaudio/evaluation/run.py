@@ -215,6 +215,13 @@ def _notes(setup: Setup, rows: Sequence[Row]) -> tuple[str, ...]:
             f"{title}: two equal Gaussian sets of this size and covariance have FD "
             f"{score.extra['bias']:.2f}; compare FD at this number of clips only, with the floors."
         )
+    for row in rows:
+        if row.kind == "system":
+            reasons: dict[str, list[str]] = {}
+            for column, score in row.scores.items():
+                if score.reason is not None:
+                    reasons.setdefault(score.reason, []).append(column.partition("/")[2])
+            notes += [f"{row.title}: no {', '.join(n)}: {why}" for why, n in reasons.items()]
     halved = [row for row in rows if row.title == "real: half against half"]
     if halved:
         notes.append(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import Item
 from ezaudio.evaluation.evidence import Evidence
 from ezaudio.evaluation.intervals import Interval
@@ -80,7 +81,10 @@ def _measure(
     reason = metric.lacks(sides)
     if reason is not None:
         return reason
-    found = metric.measure(sides)
+    try:
+        found = metric.measure(sides)
+    except InputError as error:  # such as too few clips for this statistic
+        return str(error)
     if not np.isfinite(found.interval.value):
         return "no clip has this score"
     if metric.share:  # an interval by the jackknife may leave the possible range

@@ -119,7 +119,8 @@ class PasstBlock(nn.Module):
         )
         heard = F.scaled_dot_product_attention(q, k, v)
         x = x + self.out(rearrange(heard, "b h n p -> b n (h p)"))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        added: Tensor = self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return x + added
 
 
 class Passt(nn.Module):

@@ -1,9 +1,9 @@
 """The starter tagger: a small network that listens, shipped with the package.
 
-Log-mel spectrogram (64 bands, 80 frames/s, 24 kHz), five convolutions, mean and maximum over time,
-128 features; from them the logits of the kinds of sound that it knows, and an embedding in
-the space of the starter's text encoder (MiniLM's sentence vectors), so that a sound and a caption
-can be compared. It was trained on the recordings that the starter model was trained on
+Log-mel spectrogram (64 bands, 80 frames/s, 24 kHz), statistics of it, two linear layers, 128
+features; from them the logits of the kinds of sound that it knows, and an embedding in the space
+of the starter's text encoder (MiniLM's sentence vectors), so that a sound and a caption can be
+compared. It was trained on the recordings that the starter model was trained on
 (`python -m ezaudio.evaluation.starter_tagger`), and on nothing else.
 
 It makes every metric run offline. Its scores are good for comparing settings of one model; they are
@@ -25,6 +25,8 @@ from ezaudio.audio_features import mel_filterbank
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config, load_config
 from ezaudio.errors import CheckpointError
+from ezaudio.extractors.sound_statistics import WIDTH as STATISTICS
+from ezaudio.extractors.sound_statistics import sound_statistics
 
 SAMPLE_RATE = 24_000
 HOP_SAMPLES = 300
@@ -33,7 +35,7 @@ MELS = 64
 FRAME_RATE = SAMPLE_RATE / HOP_SAMPLES
 FLOOR_DB = -100.0
 RANGE_DB = 70.0
-SHORTEST_S = 1.0
+SHORTEST_S, LONGEST_S = 1.0, 4.0
 WINDOW_S, WINDOW_HOP_S = 1.0, 0.25
 KIND = "starter-tagger"
 WEIGHTS = Path(__file__).parents[1] / "weights" / "starter-tagger" / "tagger.safetensors"
@@ -44,14 +46,14 @@ class StarterTaggerConfig(Config):
 
     Attributes:
         labels: names of the kinds, K.
-        widths: channels of the convolutions; all but the last halve bands and frames.
+        hidden: width of the first layer.
         features: width of the features, J.
         text_width: width of the text encoder's sentence vectors, E.
     """
 
     kind: Literal["starter-tagger"] = "starter-tagger"
     labels: tuple[str, ...] = Field(min_length=1)
-    widths: tuple[int, ...] = (16, 32, 64, 128, 192)
+    hidden: int = Field(320, ge=1)
     features: int = Field(128, ge=1)
     text_width: int = Field(384, ge=1)
 
@@ -97,27 +99,30 @@ class StarterTagger(nn.Module):
 
     Args:
         config: its sizes and its kinds of sound.
+
+    Attributes:
+        sha256: of the file that its weights came from; None for random weights.
     """
+
+    centre: Tensor
+    spread: Tensor
 
     def __init__(self, config: StarterTaggerConfig) -> None:
         super().__init__()
         self.config = config
         self.sha256: str | None = None
         self.front_end = LevelledLogMel()
-        layers: list[nn.Module] = []
-        width_in = 1
-        for level, width in enumerate(config.widths):
-            kernel, stride = (5 if level == 0 else 3), (1 if level + 1 == len(config.widths) else 2)
-            layers += [
-                nn.Conv2d(width_in, width, kernel, stride, kernel // 2, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            width_in = width
-        self.body = nn.Sequential(*layers)
-        self.drop = nn.Dropout(0.3)
-        bands = MELS >> (len(config.widths) - 1)
-        self.to_features = nn.Linear(2 * width_in * bands, config.features)
+        self.register_buffer("centre", torch.zeros(STATISTICS))
+        self.register_buffer("spread", torch.ones(STATISTICS))
+        self.body = nn.Sequential(
+            nn.Dropout(0.2),
+            nn.Linear(STATISTICS, config.hidden),
+            nn.BatchNorm1d(config.hidden),
+            nn.ReLU(),
+            nn.Dropout(0.4),
+            nn.Linear(config.hidden, config.features),
+            nn.ReLU(),
+        )
         self.to_logits = nn.Linear(config.features, len(config.labels))
         self.to_text_space = nn.Linear(config.features, config.text_width)
 
@@ -126,11 +131,17 @@ class StarterTagger(nn.Module):
         """Names of the kinds, in the order of the logits."""
         return self.config.labels
 
+    def understand(self, described: Tensor) -> Tensor:
+        """Features (B, J) of statistics (B, 736)."""
+        features: Tensor = self.body((described - self.centre) / self.spread)
+        return features
+
     def listen(self, shown: Tensor) -> Tensor:
-        """Features (B, J) of levelled log-mels (B, M, T)."""
-        heard = self.body(shown[:, None]).flatten(1, 2)  # (B, D * M', T'), bands stay apart
-        pooled = torch.cat([heard.mean(dim=2), heard.amax(dim=2)], dim=1)
-        return F.relu(self.to_features(self.drop(pooled)))
+        """Features (B, J) of levelled log-mels (B, M, T): the mean over windows of 4 s."""
+        size = round(LONGEST_S * FRAME_RATE)
+        starts = range(0, max(1, shown.shape[2] - size // 2), size // 2)
+        heard = [self.understand(sound_statistics(shown[:, :, at : at + size])) for at in starts]
+        return torch.stack(heard).mean(0)
 
     def forward(self, wave: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Listen to (B, S) at 24 kHz, any level; what is shorter than 1 s is repeated.
@@ -147,7 +158,8 @@ class StarterTagger(nn.Module):
         size, hop = round(WINDOW_S * FRAME_RATE), round(WINDOW_HOP_S * FRAME_RATE)
         windows = shown.unfold(2, size, hop).movedim(2, 1)  # (B, W, M, size)
         logits = self.to_logits(self.listen(windows.flatten(0, 1)))
-        return logits.softmax(1).unflatten(0, windows.shape[:2])
+        shares: Tensor = logits.softmax(1).unflatten(0, windows.shape[:2])
+        return shares
 
     def save(self, path: Path, *, facts: dict[str, object]) -> None:
         """Write one file that `load_starter_tagger` reads; weights are kept in half precision."""

@@ -1,9 +1,9 @@
-"""VGGish: the network that Fréchet audio distances have been computed with since 2018.
+"""VGGish: the network of the Fréchet audio distance.
 
 16 kHz; magnitude spectra of 25 ms every 10 ms, 64 HTK mels of 125 to 7500 Hz, log(x + 0.01), cut
 into examples of 96 frames (0.96 s) without overlap; four stages of convolutions, three linear
-layers, 128 features per example. Source: Hershey et al., arXiv 1609.09430; the features before whitening and
-quantisation, as FAD takes them (arXiv 1812.08466).
+layers, 128 features per example. Source: Hershey et al., arXiv 1609.09430; the features before
+whitening and quantisation, as FAD takes them (arXiv 1812.08466).
 
 Deviation: a sound shorter than one example, which has none in the original, is padded with zeros.
 """
@@ -124,8 +124,9 @@ class Vggish(nn.Module):
         wave = F.pad(wave, (0, max(0, shortest - len(wave))))
         frames = wave.unfold(0, WINDOW_SAMPLES, HOP_SAMPLES) * self.window
         magnitude = torch.fft.rfft(frames, N_FFT).abs()
-        mel = (magnitude @ self.bank + _OFFSET).log()
-        return mel[: len(mel) // FRAMES * FRAMES].unflatten(0, (-1, FRAMES))
+        mel: Tensor = (magnitude @ self.bank + _OFFSET).log()
+        examples: Tensor = mel[: len(mel) // FRAMES * FRAMES].unflatten(0, (-1, FRAMES))
+        return examples
 
     def forward(self, wave: Tensor) -> Tensor:
         """Features of every example of one sound: (S,) at 16 kHz -> (n, 128)."""

@@ -236,7 +236,8 @@ def _balanced(rated: Sequence[Trial], systems: Sequence[str], count: int) -> lis
 
 def _apart(trials: Sequence[Trial]) -> list[Trial]:
     """The same trials, reordered so that neighbours differ in their item where that is possible."""
-    left, ordered = list(trials), []
+    left = list(trials)
+    ordered: list[Trial] = []
     while left:
         last = ordered[-1].item if ordered else None
         index = next((i for i, trial in enumerate(left) if trial.item != last), 0)

@@ -45,9 +45,8 @@ def copy_prints(mel_db: npt.NDArray[np.floating], *, hop_frames: int) -> Float32
     windows = windows[:, ::hop_frames].transpose(1, 0, 2)  # (windows, bands, frames)
     prints = (windows - windows.mean(2, keepdims=True)).reshape(len(windows), -1)
     length = np.linalg.norm(prints, axis=1, keepdims=True)
-    return np.divide(prints, length, out=np.zeros_like(prints), where=length > 1e-6).astype(
-        np.float32
-    )
+    unit = np.divide(prints, length, out=np.zeros_like(prints), where=length > 1e-6)
+    return np.asarray(unit, dtype=np.float32)
 
 
 def likeness(prints: Sequence[Float32], bank: Float32) -> npt.NDArray[np.float64]:

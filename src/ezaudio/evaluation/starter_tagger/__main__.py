@@ -20,7 +20,7 @@ from ezaudio.evaluation.starter_tagger.examples import (
     read_examples,
     read_kinds,
 )
-from ezaudio.evaluation.starter_tagger.fit import Fit, measure, train
+from ezaudio.evaluation.starter_tagger.fit import Fit, fill_pool, measure, train
 from ezaudio.extractors.starter_tagger import StarterTaggerConfig
 from ezaudio.text import MiniLMConfig
 
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("waveforms", type=Path, help="packed recordings")
     parser.add_argument("output", type=Path, help="file to write")
     parser.add_argument("--steps", type=int, default=Fit.steps)
+    parser.add_argument("--draws", type=int, default=Fit.draws)
     parser.add_argument("--seed", type=int, default=Fit.seed)
     options = parser.parse_args(arguments)
     store, kinds = WaveformStore(options.waveforms), read_kinds()
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     log.info("%d recordings, %d labels, %d kinds", len(known.rows), len(labels), len(kinds))
     started = time.process_time()
     config = StarterTaggerConfig(labels=tuple(kinds), text_width=vectors.shape[2])
-    tagger = train(config, known, vectors, Fit(steps=options.steps, seed=options.seed))
+    fit = Fit(steps=options.steps, draws=options.draws, seed=options.seed)
+    tagger = train(config, known, vectors, fill_pool(known, fit), fit)
     facts: dict[str, object] = {
         "train_clips": len(known.rows),
         "cpu_s": round(time.process_time() - started),

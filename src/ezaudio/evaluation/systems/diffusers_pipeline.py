@@ -7,6 +7,7 @@ length, its parts for the sample rate; every other setting is passed on by its o
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -125,11 +126,13 @@ class DiffusersSystem:
         if known is None:
             raise InputError("pipeline", self.config.pipeline, "a pipeline class of diffusers")
         try:
-            loaded = known.from_pretrained(
-                self.config.model,
-                revision=self.config.revision,
-                torch_dtype=getattr(torch, self.config.dtype),
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on how others build their networks
+                loaded = known.from_pretrained(
+                    self.config.model,
+                    revision=self.config.revision,
+                    torch_dtype=getattr(torch, self.config.dtype),
+                )
         except (OSError, ValueError, ImportError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{self.name}: {self.config.model}: {reason}") from None
@@ -145,12 +148,14 @@ class DiffusersSystem:
         if unknown:
             raise InputError(f"{self.name}: settings", unknown[0], f"one of {', '.join(arguments)}")
         generator = torch.Generator("cpu").manual_seed(job.seed)
-        made = self._pipeline(
-            prompt=job.item.caption,
-            generator=generator,
-            **{length: job.duration_s},
-            **self.config.settings,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = self._pipeline(
+                prompt=job.item.caption,
+                generator=generator,
+                **{length: job.duration_s},
+                **self.config.settings,
+            )
         samples = as_channels(made.audios[0])
         rate = self.config.sample_rate or sample_rate_of(self._pipeline)
         wanted = round(job.duration_s * rate)
