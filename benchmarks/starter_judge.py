@@ -3,10 +3,12 @@
     python benchmarks/starter_judge.py train --waveforms PACKED --judge FILE --report OUT.json
     python benchmarks/starter_judge.py check --waveforms PACKED --judge FILE --report OUT.json
     python benchmarks/starter_judge.py judge --model starter --judge FILE --report OUT.json
+    python benchmarks/starter_judge.py events --model starter --waveforms PACKED --report OUT.json
 
 `PACKED` is a folder made by `python -m ezaudio.training pack MANIFEST.csv PACKED`. `train` measures
 the judge on the `valid` recordings and by cross-validation over the training recordings, `check` on
-recordings after Opus or an autoencoder, and `judge` listens to generated clips.
+recordings after Opus or an autoencoder, `judge` listens to generated clips, and `events` to clips
+of two events, beside recordings joined end to end.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from judge import clips, report, training
+from judge import clips, events, report, training
 from judge.kinds import KINDS_FILE, read_kinds
 from judge.network import load_judge
 
@@ -113,6 +115,7 @@ def judge_clips(options: argparse.Namespace) -> dict[str, Any]:
             options.model,
             kinds,
             clips.Asked(options.takes, options.duration, options.seed, settings),
+            options.wording,
         )
     copies = None
     if options.waveforms:
@@ -125,6 +128,33 @@ def judge_clips(options: argparse.Namespace) -> dict[str, Any]:
     result = report.judged(judge, takes, copies)
     for name in ("top1", "top3", "clips", "silent", "clipped"):
         log.info("%s: %s", name, result[name])
+    return result
+
+
+def two_events(options: argparse.Namespace) -> dict[str, Any]:
+    """Ask for two events in an order, and listen; recordings joined that way are the yardstick.
+
+    Only kinds of which there are `valid` recordings are asked for.
+    """
+    judge, kinds = load_judge(options.judge), read_kinds(options.kinds)
+    store = WaveformStore(options.waveforms)
+    sounds, classes = training.read_sounds(store, kinds, "valid", options.duration / 2)
+    pairs = events.pairs_of([kinds[k] for k in sorted(set(classes))], options.pairs)
+    request = clips.Asked(
+        options.takes,
+        options.duration,
+        options.seed,
+        {key: json.loads(value) for key, value in options.set},
+    )
+    recordings = events.joined(sounds, classes, judge.labels, pairs, options.takes)
+    result = {
+        "recordings": events.order_report(judge, recordings),
+        "generated": events.order_report(
+            judge, clips.generated_pairs(options.model, pairs, request)
+        ),
+    }
+    for name, values in result.items():
+        log.info("%s: %s", name, values)
     return result
 
 
@@ -148,15 +178,11 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("--waveforms", type=Path, required=True)
     two.add_argument("--autoencoder", type=Path, help="also listen through this autoencoder")
     two.set_defaults(run=check)
-    three = commands.add_parser("judge", parents=[shared])
-    source = three.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", help="name or path of a model")
-    source.add_argument("--folder", type=Path, help="folder of clips <label-slug>_<k>.wav")
-    three.add_argument("--takes", type=int, default=4)
-    three.add_argument("--duration", type=float, default=4.0)
-    three.add_argument("--seed", type=int, default=0)
-    three.add_argument("--waveforms", type=Path, help="also look for copies of these recordings")
-    three.add_argument(
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument("--takes", type=int, default=4)
+    asked.add_argument("--duration", type=float, default=4.0)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument(
         "--set",
         nargs=2,
         action="append",
@@ -164,7 +190,18 @@ def parser() -> argparse.ArgumentParser:
         metavar=("NAME", "JSON"),
         help="a further argument of generate, such as --set guidance_scale 4",
     )
+    three = commands.add_parser("judge", parents=[shared, asked])
+    source = three.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="name or path of a model")
+    source.add_argument("--folder", type=Path, help="folder of clips <label-slug>_<k>.wav")
+    three.add_argument("--waveforms", type=Path, help="also look for copies of these recordings")
+    three.add_argument("--wording", default="{}", help="what is asked, {} being the kind's prompt")
     three.set_defaults(run=judge_clips)
+    four = commands.add_parser("events", parents=[shared, asked])
+    four.add_argument("--model", required=True, help="name or path of a model")
+    four.add_argument("--waveforms", type=Path, required=True)
+    four.add_argument("--pairs", type=int, default=60)
+    four.set_defaults(run=two_events, takes=2, duration=6.0)
     return top
 
 

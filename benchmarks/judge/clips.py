@@ -17,6 +17,7 @@ from ezaudio.audio import read_audio, resample
 from ezaudio.checkpoints import load_module
 from ezaudio.config import load_config
 from ezaudio.vae import SpectralConfig
+from judge.events import Pair
 from judge.features import SAMPLE_RATE
 from judge.kinds import Kind
 
@@ -40,14 +41,30 @@ class Asked:
     settings: dict[str, object] = field(default_factory=dict)
 
 
-def generated(model: str, kinds: Sequence[Kind], asked: Asked) -> Iterator[tuple[Kind, Tensor]]:
-    """Takes (N, S) at 24 kHz of each kind's prompt, through the package's public interface."""
+def generated(
+    model: str, kinds: Sequence[Kind], asked: Asked, wording: str = "{}"
+) -> Iterator[tuple[Kind, Tensor]]:
+    """Takes (N, S) at 24 kHz of each kind's prompt, put into a wording."""
+    prompts = [wording.format(kind.prompt) for kind in kinds]
+    yield from zip(kinds, _takes(model, prompts, asked), strict=True)
+
+
+def generated_pairs(
+    model: str, pairs: Sequence[Pair], asked: Asked
+) -> Iterator[tuple[Pair, Tensor]]:
+    """Takes (N, S) at 24 kHz of each pair's prompt; the wordings take turns."""
+    prompts = [pair.prompt(turn) for turn, pair in enumerate(pairs)]
+    yield from zip(pairs, _takes(model, prompts, asked), strict=True)
+
+
+def _takes(model: str, prompts: Sequence[str], asked: Asked) -> Iterator[Tensor]:
+    """Takes (N, S) at 24 kHz of each prompt, through the package's public interface."""
     from ezaudio import EzAudio
 
     ezaudio = EzAudio.from_pretrained(model)
-    for kind in kinds:
+    for prompt in prompts:
         result = ezaudio.generate(
-            [kind.prompt],
+            [prompt],
             duration_s=asked.duration_s,
             seed=asked.seed,
             num=asked.takes,
@@ -58,7 +75,7 @@ def generated(model: str, kinds: Sequence[Kind], asked: Asked) -> Iterator[tuple
             torch.from_numpy(resample(audio[0].numpy(), result.sample_rate, SAMPLE_RATE))
             for audio in audios
         ]
-        yield kind, torch.stack(waves)
+        yield torch.stack(waves)
 
 
 def from_folder(folder: Path, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, Tensor]]:

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from judge import clips, features, measures, report, training
+from judge.events import Pair
 from judge.kinds import Kind, read_kinds
 from judge.network import Judge, ShapeListener, load_judge
 from judge.statistics import StatisticsListener, statistics
@@ -308,3 +309,9 @@ def test_clips_are_asked_for_through_the_public_interface_and_brought_to_24_khz(
     assert [(kind.label, tuple(waves.shape)) for kind, waves in takes] == [("tone", (3, RATE))]
     settings = {"duration_s": 1.0, "seed": 5, "num": 3, "steps": 2}
     assert asked == ["starter", (["a tone"], settings)]
+    list(clips.generated("starter", KINDS[:1], request, "please make {}"))
+    list(clips.generated_pairs("starter", [Pair(KINDS[0], KINDS[1])], request))
+    assert [prompts for prompts, _ in asked[3::2]] == [
+        ["please make a tone"],
+        ["a tone then noise"],
+    ]
