@@ -67,10 +67,12 @@ def test_every_path_of_the_project_that_a_page_names_exists(page: Path) -> None:
 @pytest.mark.parametrize("words", commands("ezaudio"))
 def test_every_command_of_the_pages_is_understood(words: list[str]) -> None:
     """The command line takes it apart; nothing is run."""
-    command = cli().commands[words[0]]
-    command.make_context(words[0], words[1:], resilient_parsing=True)
+    name, command, rest = cli().resolve_command(None, words)
+    while hasattr(command, "commands"):
+        name, command, rest = command.resolve_command(None, rest)
+    command.make_context(name, rest, resilient_parsing=True)
     options = {name for parameter in command.params for name in parameter.opts}
-    given = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-z]", word)}
+    given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
     assert given <= options
 
 

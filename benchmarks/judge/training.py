@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from ezaudio.data.levels import trim_and_level
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.waveforms import WaveformStore
-from ezaudio.training.latents import trim_and_level
 from judge import features
 from judge.features import FRAME_RATE, log_mel
 from judge.kinds import Kind

@@ -248,4 +248,4 @@ def test_the_list_of_commands_is_that_of_the_files():
     import ezaudio.cli
 
     files = {path.stem for path in Path(ezaudio.cli.__file__).parent.glob("*.py")}
-    assert set(COMMANDS) == files - {"__init__", "main", "options", "progress"}
+    assert set(COMMANDS) == files - {"__init__", "main", "options", "progress", "caption_steps"}

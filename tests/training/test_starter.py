@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 
 from ezaudio.checkpoints import load_module
-from ezaudio.config import load_config
 from ezaudio.training.__main__ import main
-from ezaudio.training.autoencoder import AutoencoderRecipe, train_autoencoder
-from ezaudio.training.diffusion import DiffusionRecipe, train_diffusion
 
 COLUMNS = ["file", "split", "label", "caption", "duration", "license", "author", "source_repo"]
 
@@ -37,26 +35,25 @@ def folder(tmp_path_factory):
     return folder
 
 
-RUN = {"steps": 3, "save_every": 2, "log_every": 1, "threads": 1}
+RUN = {"steps": 3, "save_every": 2, "log_every": 1, "tensorboard": False}
 OPTIM = {"rate": 1e-3, "warmup_steps": 1}
 
 
-def autoencoder_recipe(folder, **changes):
-    model = {
-        "kind": "spectral",
-        "latent_channels": 4,
-        "mel_bands": 8,
-        "width": 8,
-        "depth": 1,
-    }
-    values = {"model": model, "waveforms": folder / "packed", "batch": 2, "crop_s": 0.2}
-    values |= {"output": folder / "vae", "run": RUN, "optim": OPTIM}
-    return load_config(AutoencoderRecipe, values | changes)
+def trained(step, folder, values):
+    """Write a recipe and run it."""
+    values |= {"output": str(folder / step), "engine": {"device": "cpu"}}
+    path = folder / f"{step}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    main([step, str(path)])
 
 
 @pytest.fixture(scope="module")
 def vae(folder):
-    return train_autoencoder(autoencoder_recipe(folder))
+    model = {"kind": "spectral", "latent_channels": 4, "mel_bands": 8, "width": 8, "depth": 1}
+    crops = {"rows": 2, "crop_s": 0.2}
+    values = {"kind": "autoencoder", "model": model, "crops": crops, "run": RUN, "optim": OPTIM}
+    trained("vae", folder, values | {"waveforms": str(folder / "packed"), "valid_batches": 1})
+    return folder / "vae" / "vae.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +65,19 @@ def latents(folder, vae):
 @pytest.fixture(scope="module")
 def dit(folder, latents):
     model = {"latent_channels": 4, "width": 16, "depth": 2, "heads": 2, "text_width": 384}
-    values = {
-        "model": model | {"patch_size": 2, "adaln": {"kind": "sola", "rank": 2}},
-        "text": {"kind": "minilm"},
-        "latents": latents,
-        "output": folder / "dit",
-        "seconds_per_step": 4.0,
-        "spread": 0.0,
+    batch = {"seconds": 4.0, "duration_s": [0.3, 0.6]}
+    stage = {
+        "data": {"latents": str(latents), "spread": 0.0, "batch": batch},
         "run": RUN,
         "optim": OPTIM,
     }
-    return train_diffusion(load_config(DiffusionRecipe, values))
+    values = {
+        "model": model | {"patch_size": 2, "adaln": {"kind": "sola", "rank": 2}},
+        "text": {"kind": "minilm"},
+        "stages": {"align": stage},
+    }
+    trained("dit", folder, values)
+    return folder / "dit" / "dit.safetensors"
 
 
 def lines(path):

@@ -135,3 +135,14 @@ def test_receptive_frames_bound_what_a_change_reaches(vae):
 
 def test_every_preset_belongs_to_a_family():
     assert all(isinstance(p, VAE_FAMILIES[p.kind]) for p in VAE_PRESETS.values())
+
+
+@pytest.mark.parametrize("kind", VAE_FAMILIES)
+def test_a_frozen_encoder_gets_no_gradients_and_the_decoder_does(kind):
+    vae = TINY[kind].build()
+    vae.freeze_encoder()
+    posterior = vae.encode(noise(1, 1, 960))
+    assert not posterior.mean.requires_grad and not posterior.std.requires_grad
+    vae.decode(posterior.mean).square().mean().backward()
+    learned = {n.partition(".")[0] for n, p in vae.named_parameters() if p.grad is not None}
+    assert learned and "encoder" not in learned

@@ -9,10 +9,11 @@ import typer
 
 from ezaudio.audio import read_audio
 from ezaudio.cli.generate import Format, check_pictures, checked_model
-from ezaudio.cli.options import BatchSize, Output, Quiet, Spectrogram, options_from, part_of
+from ezaudio.cli.options import BatchSize, Loras, Output, Quiet, Spectrogram, options_from, part_of
 from ezaudio.cli.progress import Results, progress_bar
 from ezaudio.errors import InputError
 from ezaudio.pipelines.ezaudio import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, EzAudio
+from ezaudio.pipelines.lora import choose_adapters
 from ezaudio.pipelines.options import (
     EditOptions,
     ModelOptions,
@@ -41,6 +42,7 @@ def edit(
     output: Output = None,
     format: Format = None,
     spectrogram: Spectrogram = False,
+    lora: Loras = None,
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     quiet: Quiet = False,
     **settings: Any,
@@ -54,6 +56,7 @@ def edit(
     spans = _spans(start or [], end or [], span or [])
     check_spans(spans, read_audio(sound).duration_s, model.card.max_duration_s)
     check_pictures(spectrogram)
+    loras = choose_adapters(loras=lora or [])
     files = plan_files(
         output,
         [Wanted(f"{sound.stem} edited", takes=options.num)],
@@ -62,7 +65,9 @@ def edit(
     )
     results = Results()
     with files.prepared():
-        ready = EzAudio.from_pretrained(where.model, device=where.device, dtype=where.dtype)
+        ready = EzAudio.from_pretrained(
+            where.model, device=where.device, dtype=where.dtype, loras=loras
+        )
         with progress_bar("editing", quiet=quiet) as callback:
             made = ready.edit(
                 sound, prompt, spans, batch_size=batch_size, callback=callback, **given

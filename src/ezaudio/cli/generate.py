@@ -10,6 +10,7 @@ import typer
 
 from ezaudio.cli.options import (
     BatchSize,
+    Loras,
     Output,
     Quiet,
     Spectrogram,
@@ -23,6 +24,7 @@ from ezaudio.pipelines.catalogue import Model, find_model
 from ezaudio.pipelines.components import check_defaults, resolve_device, resolve_dtype
 from ezaudio.pipelines.ezaudio import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, EzAudio
 from ezaudio.pipelines.generate import Request, check_requests
+from ezaudio.pipelines.lora import choose_adapters
 from ezaudio.pipelines.options import (
     GenerateOptions,
     ModelOptions,
@@ -47,6 +49,7 @@ def generate(
     ] = None,
     format: Format = None,  # type: ignore[valid-type]
     spectrogram: Spectrogram = False,
+    lora: Loras = None,
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     quiet: Quiet = False,
     **settings: Any,
@@ -57,6 +60,7 @@ def generate(
     requests = _requests(prompts or [], prompts_file, model, part_of(settings, GenerateOptions))
     check_requests(requests, model.card.max_duration_s)
     check_pictures(spectrogram)
+    loras = choose_adapters(loras=lora or [])
     files = plan_files(
         output,
         [Wanted(r.prompt, r.output, r.options.num) for r in requests],
@@ -66,7 +70,9 @@ def generate(
     )
     results = Results()
     with files.prepared():
-        ready = EzAudio.from_pretrained(where.model, device=where.device, dtype=where.dtype)
+        ready = EzAudio.from_pretrained(
+            where.model, device=where.device, dtype=where.dtype, loras=loras
+        )
         samples = sum(r.options.num * r.options.duration_s for r in requests) * ready.sample_rate
         files.check_space(int(samples))
         with progress_bar("generating", quiet=quiet) as callback:

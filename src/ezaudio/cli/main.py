@@ -1,7 +1,8 @@
 """`ezaudio`: finds the command, and says in one line what went wrong.
 
 A command's module is imported when the command is used, so that `ezaudio --help` stays fast. To add
-a command: write `cli/NAME.py` with a function NAME, and add a line to `COMMANDS`.
+a command: write `cli/NAME.py` with a function NAME, or for a group of commands a `typer.Typer` of
+that name, and add a line to `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "reconstruct": "Pass sounds through the autoencoder and measure how far they come back.",
         "models": "List what is bundled, cached or can be fetched, with licence and size.",
         "convert": "Turn the authors' checkpoints into safetensors with the configuration inside.",
+        "data": "Prepare recordings for training: check, pack, encode, stats.",
+        "lora": "Fit an adapter to your own sounds (also: train lora), or merge adapters.",
+        "caption": "Caption recordings that nobody has labelled; filter and clean captions.",
+        "train": "Train a model from a recipe: all stages, resumable, on one process or many.",
         "evaluate": "Score sounds, or a model, under a named protocol.",
         "compare": "Score several systems under one protocol, side by side.",
         "sweep": "Score a model over settings, or finished training runs; the paper's figures.",
@@ -34,6 +39,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Every command, with its help."""
+
+PHRASES: Mapping[str, tuple[str, str]] = MappingProxyType({"train lora": ("lora", "train")})
+"""Two words that stand for a command in a group."""
 
 _INTERRUPTED = 130
 
@@ -45,9 +53,12 @@ class Commands(dict[str, Any]):
         command = super().__getitem__(name)
         if command is None:
             module = import_module(f"ezaudio.cli.{name}")
-            single = typer.Typer(add_completion=False, rich_markup_mode=None)
-            single.command(name, help=COMMANDS[name])(getattr(module, name))
-            command = self[name] = typer.main.get_command(single)
+            part = getattr(module, name)
+            if not isinstance(part, typer.Typer):
+                single = typer.Typer(add_completion=False, rich_markup_mode=None)
+                single.command(name, help=COMMANDS[name])(part)
+                part = single
+            command = self[name] = typer.main.get_command(part)
         return command
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -71,6 +82,15 @@ class LazyGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = Commands(dict.fromkeys(COMMANDS))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command of the arguments; two words may stand for one in a group."""
+        words = " ".join(args[:2])
+        if words in PHRASES:
+            group, name = PHRASES[words]
+            found: Any = self.commands[group]
+            return words, found.commands[name], args[2:]
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names, in the order of `COMMANDS`."""

@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 FLAGS: dict[str, str] = {
     name: f"--{name.replace('_', '-')}"
     for name in ("output", "format", "batch_size", "prompts_file", "start", "end", "span", "spans")
-} | {"spans": "--start", "text": "--text"}
+} | {"spans": "--start", "text": "--text", "lora": "--lora", "loras": "--lora"}
 """Field of a setting to the flag that sets it; grows as commands are imported."""
 
 Output = Annotated[
@@ -31,6 +31,14 @@ BatchSize = Annotated[
 ]
 Spectrogram = Annotated[
     bool, typer.Option("--spectrogram", help="Draw each sound beside its file, as PNG.")
+]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        show_default=False,
+        help="An adapter as PATH or PATH:STRENGTH (1 when left out); repeatable.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")]
 

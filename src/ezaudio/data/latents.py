@@ -1,105 +1,110 @@
-"""Latents of all clips in memory: posterior mean and standard deviation, so that training can
+"""Latents of all clips in shards: posterior mean and standard deviation, so that training can
 sample them.
 
-A batch has one length T and every row fills it:
-long clips are cropped, short ones are followed by other takes of the same label after a short gap.
+A member of a shard is a NumPy array of float16, (T, 2 C): the mean of a frame, then its standard
+deviation, so any stretch of frames is one piece of the file. `index.json` holds the statistics of
+each channel, and `silence.npy` the latent of silence, for the gaps between takes.
 """
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.shards import TABLE, TarFiles, read_head
+from ezaudio.data.tables import RowTable, numbers, read_table
+from ezaudio.errors import AudioFileError, CheckpointError
+
+KIND = "latents"
+SILENCE = "silence.npy"
+_BYTES = 2
 
 
 class LatentStore:
-    """Normalised latents by clip, and batches filled with sound.
+    """Random access to normalised latents.
 
     Args:
-        folder: As `ezaudio.training.latents.encode_store` writes it.
-        split: Which rows batches are drawn from.
-        frequent_share: Share of draws that go to labels with at least `frequent` clips; None
-            leaves the shares as they come. Within either group a label with n clips is drawn with
-            probability proportional to the square root of n.
-        frequent: See above.
+        folder: As `ezaudio.training.encode` writes it.
         spread: Share of the posterior's standard deviation that draws have; 0 means its mean.
+
+    Attributes:
+        shift, scale: Mean and standard deviation of each raw channel over the training split, (C,).
+
+    Raises:
+        InputError: The folder is no complete store.
+        CheckpointError: Its table or its silence cannot be read.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        split: str = "train",
-        frequent_share: float | None = None,
-        frequent: int = 8,
-        spread: float = 1.0,
-    ) -> None:
-        self.spread = spread
-        index = json.loads((folder / "index.json").read_text())
-        self.frame_rate: float = index["frame_rate"]
-        self.rows = [ClipRow.model_validate(row) for row in index["rows"]]
-        self.offsets: list[int] = index["offsets"]
-        self.shift, self.scale = torch.tensor(index["shift"]), torch.tensor(index["scale"])  # (C,)
-        channels = len(self.shift)
-        read = (np.fromfile(folder / name, dtype=np.float16) for name in ("mean.f16", "std.f16"))
-        self._mean, self._std = (torch.from_numpy(x.reshape(-1, channels)) for x in read)
-        self.by_label: dict[str, list[int]] = defaultdict(list)
-        for i, row in enumerate(self.rows):
-            if row.split == split:
-                self.by_label[row.label].append(i)
-        self.labels = sorted(self.by_label)
-        counts = torch.tensor([float(len(self.by_label[label])) for label in self.labels])
-        self.label_weights = counts.sqrt()
-        common = counts >= frequent
-        if frequent_share is not None and common.any() and not common.all():
-            for group, share in ((common, frequent_share), (~common, 1 - frequent_share)):
-                self.label_weights[group] *= share / self.label_weights[group].sum()
+    def __init__(self, folder: Path, *, spread: float = 1.0) -> None:
+        head = read_head(folder, KIND)
+        self.folder, self.spread = folder, spread
+        self.frame_rate: float = head["frame_rate"]
+        self.channels: int = head["channels"]
+        self.has_std: bool = head["std"]
+        self.shift, self.scale = torch.tensor(head["shift"]), torch.tensor(head["scale"])  # (C,)
+        table = read_table(folder / TABLE)
+        self.rows = RowTable(table)
+        self._shards, self._offsets, self._frames = (
+            numbers(table, name) for name in ("shard", "offset", "frames")
+        )
+        self._files = TarFiles(folder, head["shards"])
+        try:
+            self._silence = torch.from_numpy(np.load(folder / SILENCE))  # (T, 2 C)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder / SILENCE}: cannot be read ({error})") from None
 
-    def sample(self, index: int, generator: torch.Generator) -> Tensor:
-        """A draw from the posterior of a clip, normalised: (T, C)."""
-        part = slice(self.offsets[index], self.offsets[index + 1])
-        mean, std = self._mean[part].float(), self._std[part].float()
-        draw = mean + self.spread * std * torch.randn(mean.shape, generator=generator)
-        return (draw - self.shift) / self.scale
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    def filled(self, label: str, frames: int, generator: torch.Generator) -> tuple[Tensor, ClipRow]:
-        """A latent (T, C) of `frames` frames filled with takes of a label, and the row of its first
-        take.
+    def frames(self, index: int) -> int:
+        """Length of a clip, T."""
+        return int(self._frames[index])
+
+    def takes(self, split: str, *, mixed: bool = False) -> Mapping[str, Sequence[int]]:
+        """Clips (numbers) of each label of a split; those mixed from several, or the others."""
+        return self.rows.takes(split, mixed=mixed)  # type: ignore[return-value]
+
+    def sample(
+        self, index: int, generator: torch.Generator, start: int = 0, frames: int | None = None
+    ) -> Tensor:
+        """Draw a part of a clip from its posterior, normalised: (T, C).
+
+        Raises:
+            AudioFileError: The shard is missing or damaged.
         """
-        takes = self.by_label[label]
-        order = torch.randperm(len(takes), generator=generator).tolist()
-        first = takes[order[0]]
-        sound = self.sample(first, generator)
-        if len(sound) >= frames:
-            start = int(torch.randint(len(sound) - frames + 1, (), generator=generator))
-            return sound[start : start + frames], self.rows[first]
-        parts, length, turn = [sound], len(sound), 1
-        while length < frames:
-            gap = self._gap(generator)
-            take = self.sample(takes[order[turn % len(order)]], generator)
-            parts += [gap, take]
-            length += len(gap) + len(take)
-            turn += 1
-        return torch.cat(parts)[:frames], self.rows[first]
+        count = self.frames(index) - start if frames is None else frames
+        width = self.channels * (2 if self.has_std else 1)
+        offset = int(self._offsets[index]) + start * width * _BYTES
+        content = self._files.read(int(self._shards[index]), offset, count * width * _BYTES)
+        values = torch.frombuffer(bytearray(content), dtype=torch.float16).view(count, width)
+        draw = self._draw(values, generator)
+        if not torch.isfinite(draw.sum()):
+            raise AudioFileError(f"{self.rows[index].file}: its latent holds NaN or infinity")
+        return draw
 
-    def _gap(self, generator: torch.Generator) -> Tensor:
-        """Between 0.05 and 0.5 s of silence: (T, C)."""
-        low, high = round(0.05 * self.frame_rate), round(0.5 * self.frame_rate)
-        frames = int(torch.randint(low, high + 1, (), generator=generator))
-        silence = self.sample(len(self.rows), generator)
-        start = (len(silence) - frames) // 2
-        return silence[start : start + frames]
+    def silence(self, frames: int, generator: torch.Generator) -> Tensor:
+        """Draw silence, normalised: (T, C)."""
+        middle = torch.arange(frames) % max(1, len(self._silence) - 2) + 1
+        return self._draw(self._silence[middle.clamp(max=len(self._silence) - 1)], generator)
 
-    def batch(
-        self, size: int, frames: int, generator: torch.Generator
-    ) -> tuple[Tensor, list[ClipRow]]:
-        """Latents (B, C, T), normalised, and the row that names what is heard in each."""
-        picks = torch.multinomial(self.label_weights, size, replacement=True, generator=generator)
-        pairs = [self.filled(self.labels[i], frames, generator) for i in picks.tolist()]
-        return torch.stack([x for x, _ in pairs]).transpose(1, 2), [row for _, row in pairs]
+    def _draw(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample (T, C) from (T, 2 C), or (T, C) where only means are kept, and normalise."""
+        draw = values[:, : self.channels].float()
+        if self.has_std and self.spread:
+            noise = torch.randn(draw.shape, generator=generator)
+            draw.addcmul_(values[:, self.channels :].float(), noise, value=self.spread)
+        return draw.sub_(self.shift).div_(self.scale)
+
+
+def npy(values: NDArray[np.float16]) -> tuple[bytes, int]:
+    """The bytes of a `.npy` file, and where in them the values begin."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(values))
+    content = buffer.getvalue()
+    return content, len(content) - values.nbytes

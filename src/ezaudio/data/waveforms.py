@@ -1,81 +1,93 @@
-"""All clips of a manifest decoded once into one flat file of 16-bit samples, read through a memory
-map.
-"""
+"""All clips of a manifest at one sample rate, in shards, with random access."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ezaudio.audio import read_audio
 from ezaudio.data.manifest import ClipRow
+from ezaudio.data.shards import TABLE, TarFiles, read_head
+from ezaudio.data.sounds import decode
+from ezaudio.data.tables import RowTable, numbers, read_table
 from ezaudio.errors import AudioFileError
 
-PCM = 32767.0
+KIND = "waveforms"
+_PCM = 32768.0
+_BYTES_PER_SAMPLE = 2
 
 
 class WaveformStore:
-    """Random access to decoded clips.
+    """Random access to packed clips.
+
+    WAV shards are read where a crop lies; FLAC shards take half the room, and a clip is decoded
+    whole. Both hold 16 bits a sample.
 
     Args:
-        folder: Folder with `samples.i16` and `index.json`, as `pack` writes them.
+        folder: As `ezaudio.data.pack` writes it.
+
+    Raises:
+        InputError: The folder is no complete store.
+        CheckpointError: Its table cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        index = json.loads((folder / "index.json").read_text())
-        self.sample_rate: int = index["sample_rate"]
-        self.rows = [ClipRow.model_validate(row) for row in index["rows"]]
-        self.offsets: list[int] = index["offsets"]
-        self._samples = np.memmap(folder / "samples.i16", dtype=np.int16, mode="r")
+        head = read_head(folder, KIND)
+        self.folder = folder
+        self.sample_rate: int = head["sample_rate"]
+        self.audio: str = head["audio"]
+        table = read_table(folder / TABLE)
+        self.rows = RowTable(table)
+        self._shards, self._offsets, self._bytes, self._samples = (
+            numbers(table, name) for name in ("shard", "offset", "bytes", "samples")
+        )
+        self._files = TarFiles(folder, head["shards"])
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def length(self, index: int) -> int:
         """Samples in a clip."""
-        return self.offsets[index + 1] - self.offsets[index]
+        return int(self._samples[index])
+
+    def takes(self, split: str) -> Mapping[str, Sequence[int]]:
+        """Clips (numbers) of each label of a split."""
+        return self.rows.takes(split)  # type: ignore[return-value]
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> NDArray[np.float32]:
-        """Part of a clip as float32 in [-1, 1], shape (S,); shorter than asked for at the clip's
-        end.
+        """Read a part of a clip as float32 in [-1, 1], (S,); shorter than asked for at its end.
+
+        Raises:
+            AudioFileError: The shard is missing or damaged.
         """
-        begin = self.offsets[index] + start
-        end = (
-            self.offsets[index + 1]
-            if samples is None
-            else min(begin + samples, self.offsets[index + 1])
-        )
-        return self._samples[begin:end].astype(np.float32) / PCM
+        length = self.length(index)
+        stop = length if samples is None else min(start + samples, length)
+        shard, size = int(self._shards[index]), int(self._bytes[index])
+        offset = int(self._offsets[index])
+        if self.audio == "wav":
+            begin = offset + size - _BYTES_PER_SAMPLE * (length - start)
+            content = self._files.read(shard, begin, _BYTES_PER_SAMPLE * (stop - start))
+            return np.frombuffer(content, "<i2").astype(np.float32) / np.float32(_PCM)
+        name = f"{self._files.names[shard]}:{self.rows[index].file}"
+        content = self._files.read(shard, offset, size)
+        decoded = decode(content, f"{name}.{self.audio}").samples
+        if len(decoded) != length:
+            raise AudioFileError(f"{name}: {len(decoded)} samples, {length} were packed")
+        return decoded[start:stop]
 
     @classmethod
     def pack(
         cls, rows: Sequence[ClipRow], root: Path, folder: Path, sample_rate: int
     ) -> WaveformStore:
-        """Decode every clip below `root` once; clips that cannot be read are left out and listed in
-        `skipped.txt`.
+        """Pack every readable recording of a manifest as WAV, in this process, and open the store.
+
+        `ezaudio.data.pack.pack_clips` has the choices, and the errors.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        kept: list[ClipRow] = []
-        offsets, skipped = [0], []
-        with (folder / "samples.i16").open("wb") as file:
-            for row in rows:
-                try:
-                    samples = read_audio(root / row.file, sample_rate).samples
-                except AudioFileError as error:
-                    skipped.append(str(error))
-                    continue
-                file.write((np.clip(samples, -1, 1) * PCM).round().astype(np.int16).tobytes())
-                kept.append(row)
-                offsets.append(offsets[-1] + len(samples))
-        (folder / "skipped.txt").write_text("".join(line + "\n" for line in skipped))
-        index = {
-            "sample_rate": sample_rate,
-            "offsets": offsets,
-            "rows": [row.model_dump() for row in kept],
-        }
-        (folder / "index.json").write_text(json.dumps(index))
+        from ezaudio.data.checks import LENIENT
+        from ezaudio.data.pack import PackConfig, pack_clips
+
+        settings = PackConfig(sample_rate=sample_rate, audio="wav", check=LENIENT)
+        pack_clips(rows, root, folder, settings)
         return cls(folder)

@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ezaudio.checkpoints import Loaded, load_foreign, load_module, sha256_file
+from ezaudio.checkpoints import (
+    Loaded,
+    load_foreign,
+    load_module,
+    read_module_info,
+    sha256_file,
+)
 from ezaudio.config import load_config
 from ezaudio.diffusion import Schedule, zero_snr_schedule
 from ezaudio.dit import DIT_PRESETS, DiTConfig, EzAudioDiT
+from ezaudio.dit.lora_file import Base
 from ezaudio.dit.official import official_dit_state
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.hub import fetch_official
 from ezaudio.pipelines.catalogue import Model, ModelCard, find_model
 from ezaudio.pipelines.choices import allowed_names
+from ezaudio.pipelines.lora import AdapterChoice, adapter_facts, check_adapters, merge_choices
 from ezaudio.pipelines.options import DTYPES, GenerateOptions, resolve_options
 from ezaudio.text import TEXT_ENCODERS, CachedTextEncoder
 from ezaudio.vae import VAE_FAMILIES, Autoencoder, OobleckConfig
@@ -43,6 +51,7 @@ class Components:
         files: the weight files, by part.
         device: where the network runs.
         dtype: its precision.
+        loras: what metadata says of the adapters that are merged into the network.
     """
 
     card: ModelCard
@@ -53,16 +62,22 @@ class Components:
     files: Mapping[str, Path]
     device: torch.device
     dtype: torch.dtype
+    loras: Sequence[Mapping[str, Any]] = ()
 
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What a sound's metadata says of the model; hashes the files when first asked."""
         hashes = {f"{part}_sha256": file_hash(path) for part, path in self.files.items()}
-        return {"model": self.card.name, **hashes, "text_encoder": self.text_encoder.name}
+        loras = {"loras": [dict(facts) for facts in self.loras]} if self.loras else {}
+        return {"model": self.card.name, **hashes, "text_encoder": self.text_encoder.name, **loras}
 
 
 def load_components(
-    model: str | Path | Model, *, device: str | None = None, dtype: str | None = None
+    model: str | Path | Model,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    adapters: Sequence[AdapterChoice] = (),
 ) -> Components:
     """Load a model.
 
@@ -70,10 +85,12 @@ def load_components(
         model: a name of the catalogue, a folder, or what `find_model` gave.
         device: None or `auto` takes CUDA, then MPS, then the CPU.
         dtype: None or `auto` takes bfloat16 where the device is fast with it, else float32.
+        adapters: are merged into the network.
 
     Raises:
         InputError: unknown model, device or dtype.
-        CheckpointError: a file is missing or damaged, or the parts do not fit together.
+        CheckpointError: a file is missing or damaged, or the parts do not fit together; an adapter
+            was fitted to another model.
         DownloadError: a file can neither be found nor fetched.
     """
     found = model if isinstance(model, Model) else find_model(model)
@@ -81,12 +98,34 @@ def load_components(
     precision = resolve_dtype(dtype, place)
     check_defaults(found)
     files = weight_files(found)
-    dit = _load_dit(found, files["dit"]).to(place, precision).eval().requires_grad_(False)
+    if adapters:
+        check_adapters(adapters, base := base_of_model(found, files["dit"]))
+    network = _load_dit(found, files["dit"])
+    if adapters:
+        merge_choices(network, adapters, base)
+    dit = network.to(place, precision).eval().requires_grad_(False)
     vae = load_vae(found, files["vae"], place)
     encoder = CachedTextEncoder(_build_text(found).to(place, precision))
     _check_fit(found, dit, vae, encoder)
     schedule = zero_snr_schedule()
-    return Components(found.card, dit, vae, encoder, schedule, files, place, precision)
+    loras = adapter_facts(adapters)
+    return Components(found.card, dit, vae, encoder, schedule, files, place, precision, loras)
+
+
+def base_of_model(model: Model, path: Path) -> Base:
+    """What an adapter of a model says of it.
+
+    Args:
+        model: that was found.
+        path: of its network's weights.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    source = None
+    if model.official is None:
+        source = read_module_info(path).extra.get("source_sha256")
+    return Base(model.card.name, file_hash(path), source)
 
 
 def weight_files(model: Model, parts: Sequence[str] = ("dit", "vae")) -> dict[str, Path]:

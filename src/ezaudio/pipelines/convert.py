@@ -85,9 +85,9 @@ def convert(
         OutputError: a file cannot be written.
     """
     folder = Path(folder)
-    read: dict[str, _Converted] = {}
+    read: dict[str, Converted] = {}
     for path in map(Path, checkpoints):
-        made = _convert_file(path, settings)
+        made = convert_file(path, settings)
         if made.kind in read:
             raise InputError("checkpoint", str(path), f"one file of kind {made.kind}")
         read[made.kind] = made
@@ -105,14 +105,29 @@ def convert(
 
 
 @dataclass(frozen=True)
-class _Converted:
+class Converted:
+    """What a file of the authors holds, in the names and the form of this project.
+
+    Attributes:
+        kind: `dit` or `vae`.
+        tensors: by name.
+        config: settings that build the module.
+        extra: the file that they came from.
+    """
+
     kind: str
     tensors: dict[str, Tensor]
     config: DiTConfig | OobleckConfig
     extra: dict[str, Any]
 
 
-def _convert_file(path: Path, settings: Settings) -> _Converted:
+def convert_file(path: Path, settings: Settings) -> Converted:
+    """Read one of the authors' files.
+
+    Raises:
+        CheckpointError: missing, damaged, refused, or it does not fit its settings.
+        InputError: settings are missing.
+    """
     content = load_foreign(path)
     extra = {"source": path.name, "source_sha256": sha256_file(path)}
     state = content.get("state_dict", content)
@@ -120,7 +135,7 @@ def _convert_file(path: Path, settings: Settings) -> _Converted:
         config = OobleckConfig() if settings.vae is None else official_vae_config(settings.vae)
         tensors = official_vae_state({"state_dict": _tensors(state, path)}, config)
         _check(config, tensors, path)
-        return _Converted("vae", tensors, config, extra)
+        return Converted("vae", tensors, config, extra)
     state = content.get("model", content)
     if not isinstance(state, dict) or _WIDTH_TENSOR not in _plain(state):
         raise CheckpointError(
@@ -130,7 +145,7 @@ def _convert_file(path: Path, settings: Settings) -> _Converted:
     dit = _dit_config(theirs, settings, path)
     tensors = official_dit_state(theirs)
     _check(dit, tensors, path)
-    return _Converted("dit", tensors, dit, extra)
+    return Converted("dit", tensors, dit, extra)
 
 
 def _plain(state: Mapping[str, Any]) -> set[str]:
@@ -167,7 +182,7 @@ def _check(config: DiTConfig | OobleckConfig, tensors: Mapping[str, Tensor], pat
         raise CheckpointError(f"{path}: does not fit its settings ({lines[0][:120]})") from None
 
 
-def _card(dit: _Converted, settings: Settings) -> ModelCard:
+def _card(dit: Converted, settings: Settings) -> ModelCard:
     published = next((name for name in _PUBLISHED if DIT_PRESETS[name] == dit.config), None)
     known = CATALOGUE[published] if published is not None else None
     text = settings.text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ezaudio.pipelines.components import Components, load_components
 from ezaudio.pipelines.edit import EditRequest, edit
 from ezaudio.pipelines.generate import Request, generate
+from ezaudio.pipelines.lora import Choice, choose_adapters
 from ezaudio.pipelines.options import (
     EditOptions,
     GenerateOptions,
@@ -49,6 +50,8 @@ class EzAudio:
         *,
         device: str | None = None,
         dtype: str | None = None,
+        lora: Choice | None = None,
+        loras: Sequence[Choice] = (),
     ) -> EzAudio:
         """Load a model.
 
@@ -56,12 +59,16 @@ class EzAudio:
             model: `starter`, `l`, `xl`, or a model folder.
             device: `cpu`, `cuda`, `cuda:N`, `mps`; None takes the best.
             dtype: `float32`, `bfloat16`, `float16`; None takes what suits the device.
+            lora: an adapter: a file, or `"FILE:STRENGTH"`.
+            loras: several.
 
         Raises:
-            InputError: unknown model, device or dtype.
-            EzAudioError: a file is missing, damaged, or cannot be fetched.
+            InputError: unknown model, device or dtype; a strength that is not allowed.
+            EzAudioError: a file is missing, damaged, or cannot be fetched; an adapter was fitted to
+                another model.
         """
-        return cls(load_components(model, device=device, dtype=dtype))
+        adapters = choose_adapters(lora, loras)
+        return cls(load_components(model, device=device, dtype=dtype, adapters=adapters))
 
     @property
     def sample_rate(self) -> int:

@@ -7,11 +7,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ezaudio.config import load_config
 from ezaudio.errors import EzAudioError, InputError
 
 USAGE = (
-    "pack MANIFEST.csv FOLDER | vae RECIPE [key=value …] | latents PACKED VAE FOLDER"
+    "pack MANIFEST.csv FOLDER | vae RECIPE [key=value …] | latents PACKED VAE FOLDER [key=value …]"
     " | dit RECIPE [key=value …]"
     " | bundle MANIFEST.csv VAE LATENTS DIT SETTINGS.json FOLDER"
 )
@@ -26,18 +25,19 @@ def main(arguments: list[str]) -> None:
 
             path = Path(manifest)
             WaveformStore.pack(read_manifest(path), path.parent, Path(folder), 24_000)
-        case ["vae", recipe, *overrides]:
-            from ezaudio.training.autoencoder import AutoencoderRecipe, train_autoencoder
+        case ["vae" | "dit", recipe, *overrides]:
+            from ezaudio.training.engine import Engine
+            from ezaudio.training.recipe import read_recipe
+            from ezaudio.training.runner import run_recipe
 
-            train_autoencoder(load_config(AutoencoderRecipe, Path(recipe), overrides))
-        case ["latents", waveforms, checkpoint, folder]:
-            from ezaudio.training.latents import encode_clips
+            read = read_recipe(recipe, overrides)
+            run_recipe(read, Engine(read.engine), resume=True)
+        case ["latents", waveforms, checkpoint, folder, *overrides]:
+            from ezaudio.config import load_config
+            from ezaudio.training.encode import EncodeConfig, encode_clips
 
-            encode_clips(Path(waveforms), Path(checkpoint), Path(folder))
-        case ["dit", recipe, *overrides]:
-            from ezaudio.training.diffusion import DiffusionRecipe, train_diffusion
-
-            train_diffusion(load_config(DiffusionRecipe, Path(recipe), overrides))
+            config = load_config(EncodeConfig, {}, overrides)
+            encode_clips(Path(waveforms), Path(checkpoint), Path(folder), config)
         case ["bundle", *paths] if len(paths) == 6:
             from ezaudio.training.bundle import bundle
 

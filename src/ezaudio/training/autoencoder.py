@@ -1,142 +1,181 @@
-"""Train an autoencoder on crops of recordings: spectral losses and a small KL term."""
+"""Train an autoencoder on crops of recordings by spectral losses and a small KL term."""
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config
+from ezaudio.data.crops import CropConfig, WaveformBatches
+from ezaudio.data.keys import generator_at, seed_at
 from ezaudio.data.waveforms import WaveformStore
+from ezaudio.training.engine import Engine
 from ezaudio.training.optim import OptimConfig, WeightAverage, update
-from ezaudio.training.run import Run, RunConfig, use_threads
-from ezaudio.vae import OobleckConfig, SpectralConfig
+from ezaudio.training.task import Measured, Plan
+from ezaudio.vae import OobleckConfig, Posterior, SpectralConfig
 from ezaudio.vae.losses import SpectralLoss
+from ezaudio.vae.model import Autoencoder
 
-PLACES = {"waveforms", "output", "start"}
-"""Fields of a recipe that say where things lie on one machine: not kept with weights."""
+_FRESH, _NOISE, _VALID_SEED = 61, 62, 63
+_COPIES = 5
+"""Of the weights: weights, gradients, two moments, the average."""
 
 
-class AutoencoderRecipe(Config):
-    """Everything that an autoencoder run depends on.
+class AutoencoderConfig(Config):
+    """Everything that the training depends on, but its length.
 
     Attributes:
         model: Network.
         waveforms: Folder of a `WaveformStore`.
-        output: Folder for the run and for `vae.safetensors`.
         start: Checkpoint to begin from.
-        batch, crop_s: Crops per step and their length in seconds.
-        gain_db: Range of the random gain.
+        crops: What a batch is made of.
         kl_weight, kl_warmup_steps: Weight of the KL term and the steps over which it is raised from
             0.
-        ema: Decay of the weight average that is saved.
+        ema: Decay of the weight average that is measured and exported.
+        valid_batches: Batches of the validation split that are measured.
+        optim: Optimiser and learning rate.
     """
 
     model: Annotated[SpectralConfig | OobleckConfig, Field(discriminator="kind")]
     waveforms: Path
-    output: Path
     start: Path | None = None
-    batch: int = 8
-    crop_s: float = 1.0
-    gain_db: tuple[float, float] = (-12.0, 6.0)
-    kl_weight: float = 1e-4
-    kl_warmup_steps: int = 1000
-    ema: float = 0.999
+    crops: CropConfig = CropConfig()
+    kl_weight: float = Field(1e-4, ge=0)
+    kl_warmup_steps: int = Field(1000, ge=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    valid_batches: int = Field(8, ge=0)
     optim: OptimConfig
-    run: RunConfig
+
+    def plan(self, *, steps: int) -> Plan:
+        """Say what the training takes."""
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in self.model.build().parameters())
+        notes = {"waveforms": str(self.waveforms), "batch": f"{self.crops.rows} crops"}
+        return Plan(parameters, parameters, _COPIES * 4 * parameters, steps=steps, notes=notes)
 
 
-class CropSampler:
-    """Random crops of one split with a random gain, zero-padded where a clip is shorter."""
+class Coder(nn.Module):
+    """An autoencoder as one function, which is what data-parallel training wraps."""
 
-    def __init__(self, store: WaveformStore, recipe: AutoencoderRecipe) -> None:
-        self.store, self.recipe = store, recipe
-        self.samples = round(recipe.crop_s * store.sample_rate)
-        self.train = [i for i, row in enumerate(store.rows) if row.split == "train"]
-        self.valid = [i for i, row in enumerate(store.rows) if row.split == "valid"]
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
 
-    def crop(self, index: int, generator: torch.Generator) -> NDArray[np.float32]:
-        """One crop, (S,)."""
-        spare = self.store.length(index) - self.samples
-        start = int(torch.randint(max(spare, 0) + 1, (), generator=generator))
-        crop = self.store.read(index, start, self.samples)
-        before = int(torch.randint(self.samples - len(crop) + 1, (), generator=generator))
-        return np.pad(crop, (before, self.samples - len(crop) - before))
-
-    def batch(self, generator: torch.Generator) -> Tensor:
-        """A training batch, (B, 1, S), peak at most 1."""
-        picks = torch.randint(len(self.train), (self.recipe.batch,), generator=generator).tolist()
-        wave = torch.from_numpy(np.stack([self.crop(self.train[i], generator) for i in picks]))
-        low, high = self.recipe.gain_db
-        db = low + (high - low) * torch.rand(len(picks), 1, generator=generator)
-        peak = wave.abs().amax(1, keepdim=True).clamp_min(1e-4)
-        wave = wave * torch.minimum(10 ** (db / 20), 1 / peak)
-        return wave.unsqueeze(1)
-
-    def validation(self, clips: int = 64) -> Tensor:
-        """The same crops of the validation split at every call, (B, 1, S)."""
-        generator = torch.Generator().manual_seed(1)
-        indices = self.valid[:: max(1, len(self.valid) // clips)][:clips]
-        return torch.from_numpy(np.stack([self.crop(i, generator) for i in indices])).unsqueeze(1)
+    def forward(self, wave: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Waveform (B, 1, S), noise (B, C, T) -> output (B, 1, S), mean and std (B, C, T)."""
+        posterior = self.model.encode(wave)
+        output = self.model.decode(posterior.mean + posterior.std * noise)
+        return output[..., : wave.shape[-1]], posterior.mean, posterior.std
 
 
-def train_autoencoder(recipe: AutoencoderRecipe) -> Path:
-    """Run a recipe, or continue it where its folder left off.
+class AutoencoderTask:
+    """Generator-only training of an autoencoder.
 
-    Returns:
-        Path of the averaged weights, `vae.safetensors`.
+    Args:
+        config: Settings.
+        engine: Where it runs.
+        seed: Of weights, crops and noise.
     """
-    use_threads(recipe.run)
-    torch.manual_seed(recipe.run.seed)
-    model = recipe.model.build()
-    if recipe.start is not None:
-        model.load_state_dict(load_module(recipe.start).tensors)
-    average = WeightAverage(model, recipe.ema)
-    optimizer = recipe.optim.build(model)
-    sampler = CropSampler(WaveformStore(recipe.waveforms), recipe)
-    loss = SpectralLoss(sample_rate=model.sample_rate)
-    validation = sampler.validation()
-    run = Run(
-        recipe.output, recipe.run, {"model": model, "average": average, "optimizer": optimizer}
-    )
 
-    def step(run: Run) -> dict[str, float]:
-        wave = sampler.batch(run.generator)
-        posterior = model.encode(wave)
-        terms = loss(model.decode(posterior.sample(run.generator)), wave)
-        kl = posterior.kl()
-        weight = recipe.kl_weight * min(1.0, run.step / max(1, recipe.kl_warmup_steps))
-        total = terms["total"] + weight * kl
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
-        update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
-        average.update(model)
-        measured = {name: float(value.detach()) for name, value in terms.items()}
-        spread = {
-            "latent_std": float(posterior.mean.detach().std()),
-            "posterior_std": float(posterior.std.detach().mean()),
-        }
-        return measured | spread | {"kl": float(kl.detach()), "gradient_norm": float(norm)}
+    def __init__(self, config: AutoencoderConfig, engine: Engine, *, seed: int) -> None:
+        self.config, self.engine, self.seed = config, engine, seed
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed_at(seed, _FRESH))
+            self.model: Autoencoder = config.model.build()
+        if config.start is not None:
+            self.model.load_state_dict(load_module(config.start, kind="vae").tensors)
+        store = WaveformStore(config.waveforms)
+        rank, world = engine.rank, engine.world
+        self.crops = WaveformBatches(store, config.crops, seed=seed, rank=rank, world=world)
+        self.valid = None
+        if config.valid_batches and any(map(len, store.takes("valid").values())):
+            plain = config.crops.model_copy(update={"mix_share": 0.0, "gain_db": (0.0, 0.0)})
+            self.valid = WaveformBatches(
+                store, plain, seed=_VALID_SEED, rank=rank, world=world, split="valid"
+            )
+        self.coder = engine.prepare(Coder(self.model))
+        self.average: WeightAverage[Autoencoder] = WeightAverage(self.model, config.ema)
+        self.optimizer = config.optim.build(self.coder)
+        self.loss = SpectralLoss(sample_rate=self.model.sample_rate).to(engine.device)
 
-    def at_save(run: Run) -> dict[str, float]:
-        with torch.inference_mode():
-            posterior = average.model.encode(validation)
-            terms = loss(average.model.decode(posterior.mode), validation)
-        extra = {"recipe": recipe.model_dump(mode="json", exclude=PLACES), "step": run.step}
-        save_module(
-            recipe.output / "vae.safetensors",
-            average.model.state_dict(),
-            kind="vae",
-            config=recipe.model,
-            extra=extra,
-        )
-        return {f"valid_{name}": float(value) for name, value in terms.items()}
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"model": self.model, "average": self.average, "optimizer": self.optimizer}
 
-    run.loop(step, at_save)
-    return recipe.output / "vae.safetensors"
+    def step(self, index: int, rate: float) -> Measured:
+        """Make one optimiser step."""
+        wave = self.crops.batch(index).to(self.engine.device)
+        output, mean, std = self.coder(wave, self._noise(len(wave), wave.shape[-1], index))
+        terms: dict[str, Tensor] = self.loss(output, wave)
+        kl = Posterior(mean, std).kl()
+        warm = min(1.0, index / max(1, self.config.kl_warmup_steps))
+        loss = terms["total"] + self.config.kl_weight * warm * kl
+        self.engine.backward(loss)
+        norm = self.engine.clip(self.coder, self.config.optim.clip_norm)
+        if math.isfinite(norm):
+            update(self.optimizer, rate=self.config.optim.rate * rate)
+            self.average.update(self.model)
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+        spread = {"latent_std": mean.detach().std(), "posterior_std": std.detach().mean()}
+        measured = {name: value.detach() for name, value in (terms | {"kl": kl}).items()}
+        sound_s = wave.numel() / self.model.sample_rate
+        return {
+            "loss": loss.detach(), "gradient_norm": norm, "sound_s": sound_s, **measured, **spread
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Spectral distances of the averaged autoencoder, without noise in the latent."""
+        if self.valid is None:
+            return {}
+        found: dict[str, list[float]] = defaultdict(list)
+        for index in range(self.config.valid_batches):
+            wave = self.valid.batch(index).to(self.engine.device)
+            latent = self.average.model.encode(wave).mode
+            output = self.average.model.decode(latent)[..., : wave.shape[-1]]
+            for name, value in self.loss(output, wave).items():
+                found[name].append(float(value))
+        means = {f"valid_{name}": sum(values) / len(values) for name, values in found.items()}
+        return self.engine.mean({"valid_loss": means["valid_total"], **means})
+
+    def export(self, folder: Path, *, step: int) -> list[Path]:
+        """Write the averaged autoencoder as `vae.safetensors`."""
+        path = folder / "vae.safetensors"
+        if self.engine.main:
+            recipe = self.config.model_dump(
+                mode="json", exclude={"waveforms", "start", "output", "run", "engine", "kind"}
+            )
+            save_module(
+                path,
+                self.average.model.state_dict(),
+                kind="vae",
+                config=self.config.model,
+                extra={"recipe": recipe, "step": step},
+            )
+        return [path]
+
+    def plan(self) -> Plan:
+        """Say what the training takes."""
+        return self.config.plan(steps=0)
+
+    def describe(self, index: int) -> str:
+        """Which clips this process's rows of a step are."""
+        return ", ".join(self.crops.ids(index))
+
+    def _noise(self, rows: int, samples: int, index: int) -> Tensor:
+        """Noise in the latent, by row of the global batch: (B, C, T)."""
+        shape = (self.model.latent_channels, self.model.frames(samples))
+        first = self.engine.rank * rows
+        drawn = [
+            torch.randn(shape, generator=generator_at(self.seed, _NOISE, index, row))
+            for row in range(first, first + rows)
+        ]
+        return torch.stack(drawn).to(self.engine.device)

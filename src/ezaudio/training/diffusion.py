@@ -1,218 +1,342 @@
-"""Train a diffusion transformer on cached latents.
+"""Train a diffusion transformer on cached latents: any stage, by one task.
 
-One loop: draw a length T, fill a batch of latents with sound, draw a time step per row, and fit the
-velocity. A share of the rows keeps part of the latent as context (masked audio modelling, paper
-section 2.3), which is what editing uses; the loss counts only what is regenerated. A share of the
-prompts is dropped for classifier-free guidance.
+A step takes a batch of latents, hides frames, adds noise, and fits the velocity where frames are
+hidden (paper, section 2.3). What is hidden, whether there is text, and where the weights come from
+is the stage's: a value.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ezaudio.checkpoints import load_module, save_module
-from ezaudio.config import Config
+from ezaudio.data.batches import LatentBatch, LatentBatches
+from ezaudio.data.keys import seed_at
 from ezaudio.data.latents import LatentStore
-from ezaudio.data.manifest import ClipRow
-from ezaudio.data.prompts import training_prompts
-from ezaudio.diffusion import Schedule, add_noise, velocity_loss, velocity_target, zero_snr_schedule
+from ezaudio.data.texts import EncodedPrompts, TextStore
+from ezaudio.diffusion import zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
-from ezaudio.dit.masking import sample_regenerate_mask
-from ezaudio.text import FlanT5Config, MiniLMConfig, TextEncoder
-from ezaudio.training.optim import OptimConfig, WeightAverage, update
-from ezaudio.training.run import Run, RunConfig, use_threads
-from ezaudio.types import TextEmbedding
+from ezaudio.dit.growth import load_without_text
+from ezaudio.errors import CheckpointError, InputError
+from ezaudio.text import CachedTextEncoder
+from ezaudio.training.ahead import Ahead
+from ezaudio.training.draws import Place, draw, level_of
+from ezaudio.training.ema import Averages
+from ezaudio.training.engine import Engine, whole
+from ezaudio.training.listen import Listener, load_vae
+from ezaudio.training.optim import update
+from ezaudio.training.plan import plan_stage
+from ezaudio.training.stages import DataConfig, StageConfig, TextConfig
+from ezaudio.training.task import Heard, Measured, Plan
+from ezaudio.training.velocity import Rows, VelocityError, noised
 
-PLACES = {"latents", "output", "start"}
-"""Fields of a recipe that say where things lie on one machine: not kept with weights."""
+Adapt = Callable[[EzAudioDiT], None]
+"""Changes a network in place before its optimiser is built: adapters, frozen parts."""
 
-
-class DiffusionRecipe(Config):
-    """Everything that a diffusion run depends on.
-
-    Attributes:
-        model: Network.
-        text: Text encoder, frozen.
-        latents: Folder of a `LatentStore`.
-        output: Folder for the run and for `dit.safetensors`.
-        start: Checkpoint to begin from.
-        seconds_per_step: Seconds of latent in a batch; longer rows mean fewer of them.
-        duration_s: Shortest and longest row; the length is log-uniform in between.
-        frequent_share, spread: See `LatentStore`.
-        channel_power: The error of a channel is weighed by its raw standard deviation to this power
-            (mean weight 1); above 0, channels that carry more of the sound count for more.
-        step_power: A step is N * u ** step_power with u uniform; below 1, noisier steps, where it
-            is decided what is heard, come more often.
-        text_dropout: Share of rows with the empty prompt.
-        context_share: Share of rows that keep part of the latent.
-        ema: Decay of the weight average that is saved.
-    """
-
-    model: DiTConfig
-    text: Annotated[MiniLMConfig | FlanT5Config, Field(discriminator="kind")]
-    latents: Path
-    output: Path
-    start: Path | None = None
-    seconds_per_step: float = 64.0
-    duration_s: tuple[float, float] = (0.5, 10.0)
-    frequent_share: float | None = None
-    spread: float = 1.0
-    channel_power: float = 0.0
-    step_power: float = 1.0
-    text_dropout: float = 0.1
-    context_share: float = 0.25
-    ema: float = 0.998
-    optim: OptimConfig
-    run: RunConfig
+_FRESH, _STEP = 51, 52
+_VALID_SEED = 53
+_PROMPTS_KEPT = 65536
 
 
-class PromptTable:
-    """Embeddings of every wording that a run may use, computed once.
+class Sounds:
+    """Batches of a stage, ready for the network.
 
     Args:
-        encoder: Text encoder.
-        prompts: All wordings; the empty prompt is added.
+        store: Of the latents.
+        encoder: Of the text; None for a network that reads none.
+        stage: What is drawn.
+        engine: Which rows are this process's.
+        split: Which clips; those of `valid` are drawn alike in every run.
     """
-
-    def __init__(self, encoder: TextEncoder, prompts: Sequence[str], batch: int = 128) -> None:
-        self._rows: dict[str, Tensor] = {}
-        unique = sorted({"", *prompts}, key=len)  # similar lengths together: little padding
-        for begin in range(0, len(unique), batch):
-            part = unique[begin : begin + batch]
-            embedding = encoder(part)
-            for prompt, tokens, attend in zip(
-                part, embedding.tokens, embedding.attend, strict=True
-            ):
-                self._rows[prompt] = tokens[attend].half()
-
-    def __call__(self, prompts: Sequence[str]) -> TextEmbedding:
-        """Embeddings of known prompts, padded to the longest."""
-        rows = [self._rows[prompt].float() for prompt in prompts]
-        singles = [
-            TextEmbedding(row[None], torch.ones(1, len(row), dtype=torch.bool)) for row in rows
-        ]
-        return TextEmbedding.cat(singles)
-
-
-class Batches:
-    """Latents, masks, prompts, noise and time steps of one step after another."""
 
     def __init__(
-        self, recipe: DiffusionRecipe, store: LatentStore, prompts: PromptTable, schedule: Schedule
-    ) -> None:
-        self.recipe, self.store, self.prompts, self.schedule = recipe, store, prompts, schedule
+        self, store: LatentStore, encoder: EncodedPrompts | None, stage: StageConfig,
+        engine: Engine, *, split: str,
+    ) -> None:  # fmt: skip
+        self.measuring = split != "train"
+        self.seed = _VALID_SEED if self.measuring else stage.run.seed
+        self.store, self.encoder, self.stage, self.engine = store, encoder, stage, engine
+        self.schedule = zero_snr_schedule()
+        self.batches = LatentBatches(
+            store, stage.data.batch, seed=self.seed, rank=engine.rank, world=engine.world,
+            split=split,
+        )  # fmt: skip
 
-    def wording(self, row: ClipRow, generator: torch.Generator) -> str:
-        """A random wording for a row, or the empty prompt."""
-        if float(torch.rand((), generator=generator)) < self.recipe.text_dropout:
-            return ""
-        choices = training_prompts(row)
-        return choices[int(torch.randint(len(choices), (), generator=generator))]
+    def rows(self, index: int) -> Rows:
+        """This process's rows of batch `index`, on the CPU."""
+        batch: LatentBatch = self.batches.batch(index)
+        drawn = draw(
+            batch, self.stage.draws, self.place(index),
+            num_steps=self.schedule.num_steps, frame_rate=self.store.frame_rate,
+        )  # fmt: skip
+        rows = noised(
+            batch.x0, drawn.noise, drawn.steps, self.schedule,
+            weight=batch.weight, hide=drawn.regenerate,
+        )  # fmt: skip
+        if self.encoder is None:
+            return rows
+        text = self.encoder(drawn.prompts)
+        return rows._replace(tokens=text.tokens, attend=text.attend)
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, TextEmbedding]:
-        """One batch: x0 (B, C, T), time steps (B,), regenerate (B, 1, T), text."""
-        low, high = (math.log(s * self.store.frame_rate) for s in self.recipe.duration_s)
-        frames = round(math.exp(low + (high - low) * float(torch.rand((), generator=generator))))
-        size = max(4, round(self.recipe.seconds_per_step * self.store.frame_rate / frames))
-        x0, rows = self.store.batch(size, frames, generator)
-        text = self.prompts([self.wording(row, generator) for row in rows])
-        regenerate = sample_regenerate_mask(
-            size, frames, full_probability=1 - self.recipe.context_share, generator=generator
-        )
-        # stratified: one step in each of B equally likely parts of the range, in random order
-        slots = torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)
-        share = (slots / size) ** self.recipe.step_power
-        count = self.schedule.num_steps
-        steps = (share * count).long().clamp(max=count - 1)
-        return x0, steps, regenerate, text
+    def place(self, index: int) -> Place:
+        """Which rows they are."""
+        levels = self.stage.valid.levels if self.measuring else None
+        return Place(self.seed, index, self.engine.rank, self.engine.world, levels)
 
-
-def velocity_mse(
-    model: EzAudioDiT,
-    schedule: Schedule,
-    batch: tuple[Tensor, Tensor, Tensor, TextEmbedding],
-    generator: torch.Generator,
-    weights: Tensor,
-) -> Tensor:
-    """Mean squared velocity error of a batch, over what is regenerated, by channel weights (C,)."""
-    x0, steps, regenerate, text = batch
-    noise = torch.randn(x0.shape, generator=generator)
-    x_t = add_noise(x0, noise, steps, schedule)
-    target = velocity_target(x0, noise, steps, schedule)
-    velocity = model(x_t, steps, model.prepare(text), known=x0, regenerate=regenerate)
-    root = weights.sqrt()[:, None]
-    return velocity_loss(velocity * root, target * root, regenerate)
+    def levels(self, index: int) -> Tensor:
+        """Noise level of each of this process's rows of a batch that is measured, (B,)."""
+        place, size = self.place(index), self.batches.shape(index)[0]
+        own = size // place.world
+        rows = range(place.rank * own, (place.rank + 1) * own)
+        return torch.tensor([level_of(row, size, place) for row in rows])
 
 
-class Validation:
-    """Mean loss of a model over the same four batches at every call."""
+class Choice:
+    """Losses of the averages at the last validation, and which one is best."""
 
-    def __init__(self, batches: Batches, weights: Tensor) -> None:
-        self.batches, self.weights = batches, weights
+    def __init__(self) -> None:
+        self.losses: dict[str, float] = {}
 
-    @torch.inference_mode()
-    def __call__(self, model: EzAudioDiT) -> float:
-        """Loss of a model."""
-        generator = torch.Generator().manual_seed(1)
-        schedule = self.batches.schedule
-        losses = []
-        for _ in range(4):
-            batch = self.batches.draw(generator)
-            losses.append(velocity_mse(model, schedule, batch, generator, self.weights))
-        return float(torch.stack(losses).mean())
+    def best(self, names: tuple[str, ...]) -> str:
+        """The average that measured best; the first one before anything was measured."""
+        known = [name for name in names if name in self.losses]
+        return min(known, key=self.losses.__getitem__) if known else names[0]
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return dict(self.losses)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Take it back."""
+        self.losses = dict(state)
 
 
-def train_diffusion(recipe: DiffusionRecipe) -> Path:
-    """Run a recipe, or continue it where its folder left off.
+class DiffusionTask:
+    """One stage of the training of an EzAudio-DiT.
 
-    Returns:
-        Path of the averaged weights, `dit.safetensors`.
+    Args:
+        model: Network; a stage without text takes it without its cross-attention.
+        text: Text encoder, frozen.
+        stage: What is trained, and how.
+        engine: Where it runs.
+        start: Checkpoint to begin from, with or without text.
+        adapt: Changes the network before its optimiser is built.
+
+    Raises:
+        InputError: The data cannot be used.
+        CheckpointError: The start or the autoencoder is damaged, or does not fit.
     """
-    use_threads(recipe.run)
-    torch.manual_seed(recipe.run.seed)
-    schedule = zero_snr_schedule()
-    store = LatentStore(recipe.latents, frequent_share=recipe.frequent_share, spread=recipe.spread)
-    held_out = LatentStore(recipe.latents, split="valid", spread=recipe.spread)
-    prompts = PromptTable(
-        recipe.text.build(), [p for row in store.rows for p in training_prompts(row)]
+
+    def __init__(
+        self,
+        model: DiTConfig,
+        text: TextConfig,
+        stage: StageConfig,
+        engine: Engine,
+        *,
+        start: Path | None = None,
+        adapt: Adapt | None = None,
+    ) -> None:
+        self.stage, self.engine, self.text = stage, engine, text
+        self.model = model if stage.text else model.model_copy(update={"text_width": None})
+        self.store = open_latents(stage.data, self.model)
+        encoder = prompt_encoder(stage.data, text, self.model, engine) if stage.text else None
+        self.train = Sounds(self.store, encoder, stage, engine, split="train")
+        self.valid = None
+        if stage.valid.batches and any(map(len, self.store.takes("valid").values())):
+            self.valid = Sounds(self.store, encoder, stage, engine, split="valid")
+        self.ahead = Ahead(self.train.rows, stage.compute.prefetch)
+        self.network = fresh_network(self.model, seed=stage.run.seed)
+        if start is not None:
+            load_start(self.network, start)
+        if adapt is not None:
+            adapt(self.network)
+        self.network.gradient_checkpointing = stage.compute.gradient_checkpointing
+        weights = self.store.scale**stage.loss.channel_power
+        error = VelocityError(self.network, weights / weights.mean(), min_snr=stage.loss.min_snr)
+        compile_blocks(self.network, stage.compute.compile)
+        self.error = engine.prepare(error)
+        self.averages = Averages(self.error, stage.averages)
+        self.optimizer = stage.optim.build(self.error)
+        self.choice = Choice()
+        self.listener = self._listener(encoder)
+
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "network": self.network,
+            "averages": self.averages,
+            "optimizer": self.optimizer,
+            "choice": self.choice,
+        }
+
+    def step(self, index: int, rate: float) -> Measured:
+        """Make one optimiser step."""
+        self.error.train()
+        if self.model.dropout:
+            torch.manual_seed(seed_at(self.stage.run.seed, _STEP, index, self.engine.rank))
+        rows = self.ahead(index)
+        total = float(self.engine.total(rows.weight.sum()))  # of all processes
+        frames = rows.x0.shape[0] * rows.x0.shape[2]
+        share = self.engine.world / max(total, 1e-6)  # gradients are averaged over processes
+        parts = rows.to(self.engine.device).split(self.stage.compute.micro_rows)
+        losses = []
+        for part in parts:
+            with self.engine.accumulating(self.error, last=part is parts[-1]):
+                loss = self.error(part).sum() * share
+                self.engine.backward(loss)
+            losses.append(loss.detach())
+        norm = self.engine.clip(self.error, self.stage.optim.clip_norm)
+        if math.isfinite(norm):
+            update(self.optimizer, rate=self.stage.optim.rate * rate)
+            self.averages.update(index)
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        sound_s = frames / self.store.frame_rate
+        return {"loss": loss, "gradient_norm": norm, "sound_s": sound_s}
+
+    def validate(self) -> dict[str, float]:
+        """Losses of every average, and of the best one by noise level."""
+        if self.valid is None:
+            return {}
+        found = {name: self._levels(name) for name in self.averages.names}
+        self.choice.losses = {name: _mean(sums) for name, sums in found.items()}
+        best = self.choice.best(self.averages.names)
+        span = self.train.schedule.num_steps / self.stage.valid.levels
+        by_level = (found[best][0] / found[best][1].clamp_min(1e-6)).tolist()
+        return {
+            "valid_loss": self.choice.losses[best],
+            **{f"valid_loss_{name}": loss for name, loss in self.choice.losses.items()},
+            **{f"valid_loss_t{round((i + 0.5) * span):03d}": x for i, x in enumerate(by_level)},
+        }
+
+    def listen(self) -> list[Heard]:
+        """Sounds of fixed prompts, by the average that measured best."""
+        if self.listener is None or not (self.engine.main or self.engine.sharded):
+            return []
+        with self._as(self.choice.best(self.averages.names)), self.engine.autocast():
+            return self.listener(self.network.eval(), self.engine.device)
+
+    def export(self, folder: Path, *, step: int) -> list[Path]:
+        """Write every average; `dit.safetensors` is the one that measured best."""
+        best = self.choice.best(self.averages.names)
+        paths = []
+        for name in sorted(self.averages.names, key=lambda name: name != best):
+            path = folder / ("dit.safetensors" if name == best else f"dit-{name}.safetensors")
+            with self._as(name):
+                tensors = {key: whole(x) for key, x in self.network.state_dict().items()}
+            if self.engine.main:
+                facts = {"step": step, "average": name, "stage": stage_facts(self.stage)}
+                if name in self.choice.losses:
+                    facts["valid_loss"] = round(self.choice.losses[name], 6)
+                save_module(path, tensors, kind="dit", config=self.model, extra=facts)
+            paths.append(path)
+        return paths
+
+    def plan(self) -> Plan:
+        """Say what the stage takes."""
+        return plan_stage(self.model, self.stage, self.engine.world)
+
+    def describe(self, index: int) -> str:
+        """Which clips this process's rows of a step are."""
+        return ", ".join(dict.fromkeys(self.train.batches.batch(index).ids))
+
+    def _as(self, name: str) -> AbstractContextManager[None]:
+        return self.averages.applied(name)
+
+    @torch.no_grad()
+    def _levels(self, name: str) -> Tensor:
+        """Sums of errors and of weights by noise level, over all processes: (2, levels)."""
+        assert self.valid is not None
+        self.error.eval()
+        sums = torch.zeros(2, self.stage.valid.levels, dtype=torch.float64)
+        with self._as(name):
+            for index in range(self.stage.valid.batches):
+                rows, levels = self.valid.rows(index), self.valid.levels(index)
+                parts = rows.to(self.engine.device).split(self.stage.compute.micro_rows)
+                errors = torch.cat([self.error(part) for part in parts]).double().cpu()
+                sums[0].index_add_(0, levels, errors)
+                sums[1].index_add_(0, levels, rows.weight.sum(dim=(1, 2)).double())
+        return self.engine.total(sums).cpu()
+
+    def _listener(self, encoder: EncodedPrompts | None) -> Listener | None:
+        config = self.stage.listen
+        if config is None:
+            return None
+        vae = load_vae(config, shift=self.store.shift, scale=self.store.scale)
+        text = encoder([*config.prompts, ""]) if encoder is not None else None
+        return Listener(config, vae, text, self.train.schedule)
+
+
+def open_latents(data: DataConfig, model: DiTConfig) -> LatentStore:
+    """Open the latents, and check that the network takes them."""
+    store = LatentStore(data.latents, spread=data.spread)
+    if store.channels != model.latent_channels:
+        allowed = f"{store.channels}, as the latents in {data.latents} have"
+        raise InputError("model.latent_channels", model.latent_channels, allowed)
+    return store
+
+
+def prompt_encoder(
+    data: DataConfig, text: TextConfig, model: DiTConfig, engine: Engine
+) -> EncodedPrompts:
+    """What turns prompts into token vectors, each of them once."""
+    encoder = text.build().to(engine.device)
+    if encoder.width != model.text_width:
+        raise InputError("model.text_width", model.text_width, f"{encoder.width}, as the text's")
+    known = None if data.texts is None else TextStore(data.texts)
+    return EncodedPrompts(known, CachedTextEncoder(encoder, capacity=_PROMPTS_KEPT))
+
+
+def fresh_network(model: DiTConfig, *, seed: int) -> EzAudioDiT:
+    """A network whose weights follow from the seed; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed_at(seed, _FRESH))
+        return model.build()
+
+
+def load_start(network: EzAudioDiT, path: Path) -> None:
+    """Begin from a checkpoint; one without text grows cross-attention that adds nothing at first.
+
+    Raises:
+        CheckpointError: It is damaged, or of another network.
+    """
+    loaded = load_module(path, kind="dit")
+    tensors = {name: tensor.float() for name, tensor in loaded.tensors.items()}
+    without_text = loaded.config.get("text_width") is None
+    if without_text and network.config.text_width is not None:
+        load_without_text(network, tensors)
+        return
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: the weights do not fit: {str(error).splitlines()[-1]}"
+        ) from None
+
+
+def compile_blocks(network: EzAudioDiT, backend: str | None) -> None:
+    """Compile each block by itself, for any length: they are alike, so this is short."""
+    if backend is not None:
+        for block in network.blocks:
+            block.compile(backend=backend, dynamic=True)
+
+
+def stage_facts(stage: StageConfig) -> dict[str, Any]:
+    """What weights say of the stage they come from: everything but the places on one machine."""
+    return stage.model_dump(
+        mode="json",
+        exclude={"start": True, "listen": True, "data": {"latents", "texts"}},
     )
-    weights = store.scale**recipe.channel_power
-    weights = weights / weights.mean()  # (C,)
-    model = recipe.model.build().train()
-    if recipe.start is not None:
-        model.load_state_dict(load_module(recipe.start).tensors)
-    average = WeightAverage(model, recipe.ema)
-    optimizer = recipe.optim.build(model)
-    batches = Batches(recipe, store, prompts, schedule)
-    validation = Validation(Batches(recipe, held_out, prompts, schedule), weights)
-    run = Run(
-        recipe.output, recipe.run, {"model": model, "average": average, "optimizer": optimizer}
-    )
 
-    def step(run: Run) -> dict[str, float]:
-        loss = velocity_mse(model, schedule, batches.draw(run.generator), run.generator, weights)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
-        update(optimizer, rate=recipe.optim.rate_at(run.progress, run.step))
-        average.update(model)
-        return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
 
-    def at_save(run: Run) -> dict[str, float]:
-        save_module(
-            recipe.output / "dit.safetensors",
-            average.model.state_dict(),
-            kind="dit",
-            config=recipe.model,
-            extra={"recipe": recipe.model_dump(mode="json", exclude=PLACES), "step": run.step},
-        )
-        return {"valid_loss": validation(average.model)}
-
-    run.loop(step, at_save)
-    return recipe.output / "dit.safetensors"
+def _mean(sums: Tensor) -> float:
+    return float(sums[0].sum() / sums[1].sum().clamp_min(1e-6))

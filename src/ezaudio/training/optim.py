@@ -1,4 +1,4 @@
-"""Optimiser, learning-rate schedule and weight averages shared by every training loop."""
+"""Optimiser, learning-rate schedule and the single weight average of small runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from typing import Any, Generic, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ezaudio.config import Config
@@ -13,29 +14,45 @@ from ezaudio.config import Config
 M = TypeVar("M", bound=nn.Module)
 
 
-class OptimConfig(Config):
-    """AdamW, warm-up, a plateau, and a linear decay over the last part of the run.
+class RateConfig(Config):
+    """Warm-up, a plateau, and a linear decay over the last part of the run.
+
+    Attributes:
+        warmup_steps: Linear warm-up.
+        decay_share: Share of the run, at its end, over which the rate falls; 0 keeps it.
+        final: Rate at the end as a share of the plateau's.
+    """
+
+    warmup_steps: int = Field(200, ge=0)
+    decay_share: float = Field(0.4, ge=0, le=1)
+    final: float = Field(0.05, ge=0, le=1)
+
+    def factor_at(self, progress: float, step: int) -> float:
+        """Share of the plateau's rate after a share `progress` in [0, 1] of the run, at a step
+        counted from 0.
+        """
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        left = (1.0 - progress) / self.decay_share if self.decay_share else 1.0
+        return warm * max(self.final, min(1.0, left))
+
+
+class OptimConfig(RateConfig):
+    """AdamW and its learning rate.
 
     Attributes:
         rate: Learning rate on the plateau.
         betas: Decay of the two moments.
         weight_decay: On matrices only; vectors (biases, gains, norms) are never decayed.
-        warmup_steps: Linear warm-up.
-        decay_share: Share of the run, at its end, over which the rate falls.
-        final: Rate at the end as a share of `rate`.
         clip_norm: Largest gradient norm.
     """
 
-    rate: float
+    rate: float = Field(gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.01
-    warmup_steps: int = 200
-    decay_share: float = 0.4
-    final: float = 0.05
-    clip_norm: float = 1.0
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
 
     def build(self, model: nn.Module) -> torch.optim.AdamW:
-        """AdamW over the trainable parameters of a model."""
+        """AdamW over the trainable parameters of a model, one kernel for all of them."""
         trainable = [p for p in model.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.weight_decay},
@@ -44,10 +61,8 @@ class OptimConfig(Config):
         return torch.optim.AdamW(groups, lr=self.rate, betas=self.betas, fused=True)
 
     def rate_at(self, progress: float, step: int) -> float:
-        """Learning rate after a share `progress` in [0, 1] of the run, at a step counted from 0."""
-        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        left = (1.0 - progress) / self.decay_share if self.decay_share else 1.0
-        return self.rate * warm * max(self.final, min(1.0, left))
+        """Learning rate; arguments as in `factor_at`."""
+        return self.rate * self.factor_at(progress, step)
 
 
 def update(optimizer: torch.optim.Optimizer, *, rate: float) -> None:

@@ -6,9 +6,12 @@ Snake (arXiv 2006.08195) with a gain per channel (arXiv 2206.04658): x + sin(alp
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _SNAKE_EPSILON = 1e-9
 
@@ -78,6 +81,34 @@ class NormedConv1d(nn.Module):
         return weight
 
 
+class _SnakeFunction(torch.autograd.Function):
+    """Snake that keeps its input alone for the way back, and computes the sine again there.
+
+    With a for alpha and g for 1 / beta: y = x + g sin(a x)^2, and by sin(a x)^2 = (1 - cos(2 a x))
+    / 2 the derivatives are dy/dx = 1 + a g sin(2 a x), dy/da = g x sin(2 a x) and
+    dy/dg = (1 - cos(2 a x)) / 2.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+        """x (B, D, S), alpha and gain (D, 1) -> (B, D, S)."""
+        ctx.save_for_backward(x, alpha, gain)
+        wave = (alpha * x).sin_()
+        return torch.addcmul(x, wave.mul_(wave), gain)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of the three inputs."""
+        x, alpha, gain = ctx.saved_tensors
+        angle = (2 * alpha) * x
+        slope = angle.sin().mul_(gradient)
+        to_gain = (gradient.sum((0, 2)) - angle.cos_().mul_(gradient).sum((0, 2)))[:, None] / 2
+        to_x = torch.addcmul(gradient, slope, alpha * gain)
+        to_alpha = gain * slope.mul_(x).sum((0, 2))[:, None]
+        return to_x, to_alpha, to_gain
+
+
 class Snake(nn.Module):
     """x + sin(alpha x)^2 / beta per channel, both kept as logarithms: (B, D, S) -> (B, D, S)."""
 
@@ -90,10 +121,8 @@ class Snake(nn.Module):
         """(B, D, S) -> (B, D, S)."""
         alpha = self.alpha.exp()[:, None]
         gain = (self.beta.exp() + _SNAKE_EPSILON).reciprocal()[:, None]
-        if torch.is_grad_enabled():
-            return x + gain * (alpha * x).sin().square()
-        wave = (alpha * x).sin_()  # one temporary instead of four
-        return torch.addcmul(x, wave.mul_(wave), gain)
+        y: Tensor = _SnakeFunction.apply(x, alpha, gain)  # type: ignore[no-untyped-call]
+        return y
 
 
 class ResidualUnit(nn.Module):

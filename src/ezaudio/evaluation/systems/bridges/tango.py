@@ -6,8 +6,8 @@ import sys
 
 def main() -> None:
     """Make every sound of the list; the length is always 10 s."""
-    import soundfile
     import torch
+    from scipy.io import wavfile
     from tango import Tango  # type: ignore[import-not-found,unused-ignore]
 
     listing, folder, checkpoint = sys.argv[1:4]
@@ -16,7 +16,7 @@ def main() -> None:
         for row in map(json.loads, file):
             torch.manual_seed(row["seed"])
             wave = model.generate(row["caption"], steps=200, guidance=3)
-            soundfile.write(f"{folder}/{row['name']}.wav", wave, 16_000)
+            wavfile.write(f"{folder}/{row['name']}.wav", 16_000, wave)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import sys
 
 def main() -> None:
     """Make every sound of the list, in 50 steps."""
-    import soundfile
     import torch
+    from scipy.io import wavfile
     from tangoflux import TangoFluxInference  # type: ignore[import-not-found,unused-ignore]
 
     listing, folder = sys.argv[1:3]
@@ -16,7 +16,7 @@ def main() -> None:
         for row in map(json.loads, file):
             torch.manual_seed(row["seed"])
             wave = model.generate(row["caption"], steps=50, duration=round(row["duration"]))
-            soundfile.write(f"{folder}/{row['name']}.wav", wave.T.cpu().numpy(), 44_100)
+            wavfile.write(f"{folder}/{row['name']}.wav", 44_100, wave.T.cpu().numpy())
 
 
 if __name__ == "__main__":

@@ -9,11 +9,37 @@ recording is not what is learnt.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ezaudio.audio_features import mel_filterbank
+from ezaudio.config import Config
+
+
+class SpectralLossConfig(Config):
+    """Settings of `SpectralLoss`.
+
+    Attributes:
+        n_ffts: Window sizes in samples.
+        mels, mel_n_fft: Mel bands, and the window that they are taken from.
+        mel_weight: Weight of the mel term.
+        floor: Magnitudes are raised by this share of a full-scale sine's.
+    """
+
+    kind: Literal["spectral"] = "spectral"
+    n_ffts: tuple[PositiveInt, ...] = Field((2048, 1024, 512, 256, 128), min_length=1)
+    mels: PositiveInt = 80
+    mel_n_fft: PositiveInt = 1024
+    mel_weight: float = Field(1.0, ge=0)
+    floor: float = Field(1e-3, gt=0)
+
+    def build(self, sample_rate: int) -> SpectralLoss:
+        """Build the loss for sounds of a rate in Hz."""
+        settings = self.model_dump(exclude={"kind"})
+        return SpectralLoss(sample_rate=sample_rate, **settings)
 
 
 def magnitude_spectrogram(wave: Tensor, window: Tensor, hop: int) -> Tensor:

@@ -1,0 +1,324 @@
+"""Runs a source: clips in, a caption set out; killed at any moment and started again, it goes on.
+
+The clips are cut into chunks in the order in which they come. A chunk's shard carries the hash of
+its
+clips and of what its captions depend on: when both are what they were, the chunk is passed over.
+    Only one chunk is in memory. Answers that were paid for are kept by their content, so that a
+    changed input repeats no request about clips that were there before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from ezaudio import __version__
+from ezaudio.captions.answers import Answers, Spent
+from ezaudio.captions.asking import Asking
+from ezaudio.captions.executors.job import Executor
+from ezaudio.captions.labeller import OUT_OF_BUDGET, Done, LabelJob, Task
+from ezaudio.captions.record import BadLine, Item, digest_of_items
+from ezaudio.captions.shards import CaptionSet, read_facts
+from ezaudio.captions.writer import Source, Writer
+from ezaudio.config import Config
+from ezaudio.errors import InputError, OutputError
+
+__all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label"]
+
+Number = TypeVar("Number", int, float)
+
+_LONGEST_WAIT_S = 30.0
+
+
+class RunSettings(Config):
+    """How a source is run.
+
+    Attributes:
+        chunk: clips of one shard; also the most that is in memory, and that is done again after a
+            kill where no answers are paid for.
+        max_requests: most requests of this caption set, those of earlier runs counted.
+        max_cost: most that they may cost.
+        retry_failed: ask again about clips of which every try had failed.
+        audio_root: where the clips' sound files lie, for the stages that come after.
+    """
+
+    chunk: int = Field(1000, ge=1, description="Clips of one shard, the most in memory at once.")
+    max_requests: int | None = Field(None, ge=0, description="Stop before one more request.")
+    max_cost: float | None = Field(None, ge=0, description="Stop before it would cost more.")
+    retry_failed: bool = False
+    audio_root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a caption set holds after a run.
+
+    Attributes:
+        clips: read from the input.
+        captions: written.
+        without: clips that got no caption.
+        bad_lines: lines of the input that give no clip.
+        reasons: why there was no caption, and why tries failed.
+        finished: False when a budget ended before the clips did.
+        passed_over: chunks that were done already.
+        requests, cost, in_doubt: of all runs; in doubt are requests that were sent by a machine
+            that lost its power.
+    """
+
+    clips: int
+    captions: int
+    without: int
+    bad_lines: int
+    reasons: dict[str, int]
+    finished: bool
+    passed_over: int
+    requests: int = 0
+    cost: float = 0.0
+    in_doubt: int = 0
+
+
+Progress = Callable[[int, int], None]
+"""Called with the clips that were read and the captions that were written so far."""
+
+
+def label(
+    source: Source,
+    inputs: Sequence[Path],
+    folder: Path,
+    *,
+    settings: RunSettings,
+    executor: Executor,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a source over its inputs.
+
+    Args:
+        source: reads and writes.
+        inputs: files or folders, one after the other.
+        folder: of the caption set; it may hold a part of the same work already.
+        settings: chunks and budgets.
+        executor: where the work is done.
+        progress: hears how far it is.
+
+    Raises:
+        InputError: an input cannot be read, or the folder holds captions of another source.
+        EzAudioError: a server refuses the key or the model, or fails too often in a row.
+        OutputError: the folder cannot be written.
+    """
+    target = CaptionSet(folder)
+    with _alone(target):
+        if (own := target.read_card().get("source", source.kind)) != source.kind:
+            raise InputError("output", str(folder), f"a new folder; this one holds {own} captions")
+        run = _Run(source, inputs, target, settings, executor, progress)
+        try:
+            return run.do()
+        finally:
+            run.close()
+
+
+@dataclass
+class _Run:
+    """One run; keeps count."""
+
+    source: Source
+    inputs: Sequence[Path]
+    target: CaptionSet
+    settings: RunSettings
+    executor: Executor
+    progress: Progress | None
+    read: int = 0
+    passed_over: int = 0
+    captions: int = 0
+    chunks: int = 0
+    answers: Answers | None = None
+    asker: Asking | None = None
+
+    def __post_init__(self) -> None:
+        self.budget = _Budget(self.settings, ahead=self.executor.ahead)
+
+    def do(self) -> Summary:
+        """Run to the end of the input, or of the budget."""
+        writer = _light_writer(self.source)
+        if isinstance(writer, Asking):
+            self.asker = writer
+            self.answers = Answers(self.target.answers)
+            self._sweep()
+            if self.settings.retry_failed:
+                self.answers.forget_failures()
+        _write_card(self.target, self.source, self.inputs, self.settings, None)
+        job = LabelJob(self.source, str(self.target.folder))
+        for done in self.executor.run(job, self._tasks()):
+            self._take(done)
+        self.target.drop_parts_from(self.chunks)
+        spent = self.answers.spent() if self.answers is not None else Spent(0, 0.0, 0)
+        summary = _summary(self.target, self.passed_over, spent)
+        _write_card(self.target, self.source, self.inputs, self.settings, summary)
+        return summary
+
+    def close(self) -> None:
+        """Take in what the courier noted, also after an error."""
+        if self.answers is not None:
+            self._sweep()
+            self.answers.close()
+            self.answers = None
+
+    def _sweep(self) -> None:
+        assert self.answers is not None and self.asker is not None
+        wait_s = self.asker.longest_request_s + _LONGEST_WAIT_S
+        for journal in sorted(self.target.journals.glob("*.jsonl")):
+            self.answers.take(journal, wait_s=wait_s)
+
+    def _tasks(self) -> Iterator[Task]:
+        """Cut the input into chunks; give those that are not done."""
+        fingerprint = self.source.fingerprint()
+        for index, (items, bad) in enumerate(
+            _chunks(self.source, self.inputs, self.settings.chunk)
+        ):
+            self.chunks = index + 1
+            self.read += len(items)
+            salt = (fingerprint, *(f"{line.where} {line.reason}" for line in bad))
+            chunk_hash = digest_of_items(items, salt)
+            facts = read_facts(self.target.part(index)) or {}
+            done = facts.get("finished") and facts.get("hash") == chunk_hash
+            if done and not (self.settings.retry_failed and facts.get("without")):
+                self.passed_over += 1
+                self.captions += facts.get("captions", 0)
+                self._tell()
+                continue
+            yield self._task(index, items, bad, chunk_hash)
+
+    def _task(
+        self, index: int, items: Sequence[Item], bad: Sequence[BadLine], chunk_hash: str
+    ) -> Task:
+        task = Task(index, tuple(items), tuple(bad), chunk_hash)
+        if self.asker is None or self.answers is None:
+            return task
+        keys = {key for key in self.asker.keys(items) if key}
+        known = self.answers.known(list(keys))
+        lacking = sum(key not in known or not known[key].finished for key in keys)
+        cost = sum(self.asker.estimate(item)[1] for item in items) if self.executor.ahead else 0.0
+        return task.with_answers(known, self.budget.lease(self.answers.spent(), lacking, cost))
+
+    def _take(self, done: Done) -> None:
+        if self.answers is not None:
+            self.answers.take(Path(done.journal))
+        self.captions += done.captions
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.read, self.captions)
+
+
+def _write_card(
+    target: CaptionSet,
+    source: Source,
+    inputs: Sequence[Path],
+    settings: RunSettings,
+    summary: Summary | None,
+) -> None:
+    """Say in the set what is run, and what came of it."""
+    card: dict[str, Any] = {
+        "format": 1,
+        "source": source.kind,
+        "settings": source.model_dump(mode="json"),
+        "inputs": [str(path) for path in inputs],
+        "audio_root": settings.audio_root,
+        "fingerprint": source.fingerprint(),
+        "version": __version__,
+        "finished": False if summary is None else summary.finished,
+    }
+    if summary is not None:
+        card["counts"] = {name: getattr(summary, name) for name in Summary.__slots__}
+    target.write_card(card)
+
+
+def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
+    """Add up what the shards say."""
+    facts = [read_facts(part) or {} for part in target.parts()]
+    reasons: Counter[str] = Counter()
+    for fact in facts:
+        reasons.update(fact.get("reasons", {}))
+    return Summary(
+        clips=sum(fact.get("clips", 0) for fact in facts),
+        captions=sum(fact.get("captions", 0) for fact in facts),
+        without=sum(fact.get("without", 0) for fact in facts),
+        bad_lines=sum(fact.get("bad_lines", 0) for fact in facts),
+        reasons=dict(reasons.most_common()),
+        finished=all(fact.get("finished") for fact in facts),
+        passed_over=passed_over,
+        requests=spent.requests,
+        cost=round(spent.cost, 6),
+        in_doubt=spent.in_doubt,
+    )
+
+
+class _Budget:
+    """What a chunk may spend.
+
+    Where chunks are laid out long before their turn, two requests for each clip are set aside.
+    """
+
+    def __init__(self, settings: RunSettings, *, ahead: bool) -> None:
+        self._requests, self._cost, self._ahead = settings.max_requests, settings.max_cost, ahead
+        self._aside = (0, 0.0)
+
+    def lease(self, spent: Spent, lacking: int, cost: float) -> tuple[int | None, float | None]:
+        """Give what is left: requests and cost; None for no limit."""
+        requests = _left(self._requests, spent.requests + self._aside[0])
+        money = _left(self._cost, spent.cost + self._aside[1])
+        if self._ahead:
+            requests = None if requests is None else min(requests, 2 * lacking)
+            money = None if money is None else min(money, 2 * cost)
+            self._aside = (self._aside[0] + (requests or 0), self._aside[1] + (money or 0.0))
+        return requests, money
+
+
+def _left(limit: Number | None, gone: Number) -> Number | None:
+    return None if limit is None else max(type(limit)(0), limit - gone)
+
+
+def _chunks(
+    source: Source, inputs: Sequence[Path], size: int
+) -> Iterator[tuple[list[Item], list[BadLine]]]:
+    items: list[Item] = []
+    bad: list[BadLine] = []
+    for path in inputs:
+        for found in source.items(path):
+            if isinstance(found, BadLine):
+                bad.append(found)
+            else:
+                items.append(found)
+            if len(items) + len(bad) >= size:
+                yield items, bad
+                items, bad = [], []
+    if items or bad:
+        yield items, bad
+
+
+def _light_writer(source: Source) -> Writer | None:
+    """Make the writer here too where it asks a server: that takes no memory, and knows the keys."""
+    return source.open() if source.asks() else None
+
+
+@contextmanager
+def _alone(target: CaptionSet) -> Iterator[None]:
+    """Keep a second run out of the folder."""
+    try:
+        target.folder.mkdir(parents=True, exist_ok=True)
+        file = (target.folder / ".lock").open("w")
+    except OSError as error:
+        raise OutputError(f"cannot write {target.folder}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{target.folder}: another run works on it") from None
+        yield

@@ -1,0 +1,146 @@
+"""Drops what is there twice, exactly or nearly: captions of one clip, and clips of one recording.
+
+The same words under different recordings are no duplicates: many dogs bark. Captions are compared
+within their clip, or within the whole set where that is asked for. Clips with the same sound
+become one clip, which keeps the captions of both. What was seen is kept on disk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ezaudio.captions.record import CaptionRecord, Failure, now
+from ezaudio.captions.seen import Seen, SoundsSeen, TextsSeen
+from ezaudio.captions.shards import CaptionSet, SetWriter, write_rows
+from ezaudio.config import Config
+
+_FAILURES_A_PART = 20_000
+
+
+class DedupSettings(Config):
+    """What counts as the same.
+
+    Attributes:
+        within: captions are compared inside each `clip`, or in the whole `set`.
+        similarity: shared words and pairs of words, from 0 to 1, from which captions are the same;
+            1 compares exactly.
+        sounds: compare sound files: `no`, `exact` (same bytes), or `near` (same recording).
+        audio_root: folder that the records' sound files lie in.
+    """
+
+    within: Literal["clip", "set"] = "clip"
+    similarity: float = Field(0.8, gt=0, le=1)
+    sounds: Literal["no", "exact", "near"] = "no"
+    audio_root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DedupSummary:
+    """What was found.
+
+    Attributes:
+        captions: read.
+        kept: written.
+        reasons: what was dropped or joined, counted.
+    """
+
+    captions: int
+    kept: int
+    reasons: dict[str, int]
+
+
+def dedup_set(
+    source: Path,
+    target: Path,
+    *,
+    settings: DedupSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> DedupSummary:
+    """Make a new set without duplicates.
+
+    Args:
+        source: folder of a caption set.
+        target: folder of the new one.
+        settings: what counts as the same.
+        progress: hears how many captions were read and kept.
+
+    Raises:
+        InputError: there is no caption set.
+    """
+    given, made = CaptionSet(source), CaptionSet(target)
+    given.require()
+    made.write_card({"format": 1, "source": "dedup", "finished": False})
+    made.drop_parts_from(0)
+    writer, failures = SetWriter(made), _Failures(made)
+    read = 0
+    with Seen() as seen:
+        look = _Look(settings, seen)
+        for record in given.records():
+            read += 1
+            joined, notes = look(record)
+            for reason, of in notes:
+                failures.add(record, reason, of)
+            if joined is not None:
+                writer.add(joined)
+            if progress is not None and read % 10_000 == 0:
+                progress(read, writer.written)
+    writer.flush()
+    failures.flush()
+    summary = DedupSummary(read, writer.written, dict(failures.reasons))
+    made.write_card(
+        {
+            "format": 1,
+            "source": "dedup",
+            "of": str(source),
+            "settings": settings.model_dump(mode="json"),
+            "audio_root": settings.audio_root or given.read_card().get("audio_root", ""),
+            "counts": {name: getattr(summary, name) for name in DedupSummary.__slots__},
+            "finished": True,
+        }
+    )
+    return summary
+
+
+class _Failures:
+    """Notes what was dropped, a part at a time."""
+
+    def __init__(self, made: CaptionSet) -> None:
+        self._made, self._rows, self._next = made, list[Failure](), 0
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, record: CaptionRecord, reason: str, of: str) -> None:
+        self.reasons[reason] += 1
+        final = "caption" in reason
+        self._rows.append(Failure(record.clip_id, record.source, reason, of[:200], 0, final, now()))
+        if len(self._rows) >= _FAILURES_A_PART:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            write_rows(self._made.part(self._next, "failures"), self._rows, Failure)
+            self._next, self._rows = self._next + 1, []
+
+
+class _Look:
+    """Compares records with what was seen before."""
+
+    def __init__(self, settings: DedupSettings, seen: Seen) -> None:
+        self._settings = settings
+        self._texts = TextsSeen(seen, settings.similarity, across=settings.within == "set")
+        self._sounds = SoundsSeen(seen, Path(settings.audio_root), near=settings.sounds == "near")
+
+    def __call__(self, record: CaptionRecord) -> tuple[CaptionRecord | None, list[tuple[str, str]]]:
+        """Give the record to keep, or None, and what was noticed: why, and of what it is a copy."""
+        notes = []
+        if self._settings.sounds != "no" and record.audio:
+            record, reason, of = self._sounds.joined(record)
+            notes += [(reason, of)] if reason else []
+        scope = record.clip_id if self._settings.within == "clip" else ""
+        reason, like = self._texts.look(scope, record.caption)
+        return (None, [*notes, (reason, like)]) if reason else (record, notes)

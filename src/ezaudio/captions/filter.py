@@ -1,0 +1,157 @@
+"""The CLAP filter (Sec. 2.4 and Table 2 of the paper): keep pairs whose similarity is high enough.
+
+Scoring is done once, shard by shard and on as many machines as there are; choosing afterwards is
+cheap, so that another threshold or another number of captions per clip asks nothing of the model.
+Default threshold 0.40, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from ezaudio.captions.executors.job import Executor
+from ezaudio.captions.record import CaptionRecord
+from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
+from ezaudio.captions.shards import CaptionSet, SetWriter, read_rows
+from ezaudio.captions.tables import Grouped
+from ezaudio.config import Config
+
+THRESHOLDS = (0.30, 0.35, 0.40, 0.45, 0.50)
+"""Rows of the table."""
+
+BINS = 40
+"""Bins of the histogram, from -1 to 1."""
+
+
+class FilterSettings(Config):
+    """What is kept.
+
+    Attributes:
+        threshold: lowest similarity.
+        top_k: most captions of one clip, the best first; None for all.
+        score: how pairs are scored.
+    """
+
+    threshold: float = Field(0.40, ge=-1, le=1, description="Lowest similarity that is kept.")
+    top_k: int | None = Field(None, ge=1, description="Most captions of one clip, the best.")
+    score: ScoreSettings = ScoreSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSummary:
+    """What the filter found.
+
+    Attributes:
+        pairs: with a score.
+        without: pairs without one, because their sound cannot be read.
+        kept: pairs that pass.
+        heard: sounds that were not in the cache.
+        histogram: pairs in each of `BINS` bins from -1 to 1.
+        table: threshold to pairs that would be kept.
+    """
+
+    pairs: int
+    without: int
+    kept: int
+    heard: int
+    histogram: tuple[int, ...]
+    table: dict[str, int]
+
+
+def filter_set(
+    source: Path,
+    target: Path,
+    *,
+    settings: FilterSettings,
+    executor: Executor,
+    progress: Callable[[int, int], None] | None = None,
+) -> FilterSummary:
+    """Score a caption set and keep what fits.
+
+    Args:
+        source: folder of a caption set.
+        target: folder of the new one; started again, it goes on.
+        settings: what is kept.
+        executor: where pairs are scored.
+        progress: hears how many pairs have been scored, and how many sounds were heard.
+
+    Raises:
+        InputError: there is no caption set.
+        CheckpointError: the model or a shard is damaged.
+    """
+    given, made = CaptionSet(source), CaptionSet(target)
+    given.require()
+    made.write_card({"format": 1, "source": "filter", "finished": False})
+    tasks = [ScoreTask(str(part), index) for index, part in enumerate(given.parts())]
+    heard = pairs = without = 0
+    for done in executor.run(ScoreJob(settings.score, str(target)), tasks):
+        heard, pairs, without = heard + done.heard, pairs + done.scored, without + done.without
+        if progress is not None:
+            progress(pairs + without, heard)
+    made.drop_parts_from(len(tasks), ("scored", "failures"))
+    summary = _select(made, settings, heard)
+    made.write_card(
+        {
+            "format": 1,
+            "source": "filter",
+            "of": str(source),
+            "settings": settings.model_dump(mode="json"),
+            "audio_root": settings.score.audio_root,
+            "counts": {name: getattr(summary, name) for name in FilterSummary.__slots__},
+            "finished": True,
+        }
+    )
+    return summary
+
+
+def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSummary:
+    histogram = [0] * BINS
+    table = dict.fromkeys(THRESHOLDS, 0)
+    counts = {"pairs": 0, "without": 0}
+
+    def counted() -> Iterator[CaptionRecord]:
+        for part in made.parts("scored"):
+            for record in read_rows(part, CaptionRecord):
+                if record.score is None:
+                    counts["without"] += 1
+                    continue
+                counts["pairs"] += 1
+                place = int((record.score + 1) / 2 * BINS)
+                histogram[min(BINS - 1, max(0, place))] += 1
+                for threshold in THRESHOLDS:
+                    table[threshold] += record.score >= threshold
+                if record.score >= settings.threshold:
+                    yield record
+
+    writer = SetWriter(made)
+    writer.extend(counted() if settings.top_k is None else best_of(counted(), settings.top_k))
+    writer.flush()
+    return FilterSummary(
+        **counts,
+        kept=writer.written,
+        heard=heard,
+        histogram=tuple(histogram),
+        table={f"{threshold:.2f}": count for threshold, count in table.items()},
+    )
+
+
+def best_of(records: Iterable[CaptionRecord], most: int) -> Iterator[CaptionRecord]:
+    """Keep the best captions of each clip, the best first; clips in the order of their first."""
+    with Grouped() as clips:
+        for record in records:
+            row = astuple(record)
+            clips.add(record.clip_id, (*row[:-1], record.created.isoformat()))
+        for _, rows in clips.groups():
+            found = [_record(row) for row in rows]
+            yield from sorted(found, key=lambda record: -(record.score or 0.0))[:most]
+
+
+def _record(row: list[Any]) -> CaptionRecord:
+    values = [*row[:-1], datetime.fromisoformat(row[-1])]
+    return CaptionRecord(*values)

@@ -1,0 +1,166 @@
+"""One chunk: clips in, shards out. The same function in this process and on a cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from ezaudio.captions.flags import is_profane, language_of
+from ezaudio.captions.record import BadLine, CaptionRecord, Failure, Item, now, shortened
+from ezaudio.captions.shards import CaptionSet, write_rows
+from ezaudio.captions.writer import Answer, Attempt, Bench, Outcome, Source, Writer
+
+OUT_OF_BUDGET = "not asked yet: the budget ended"
+"""Why a clip waits for another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A chunk of clips.
+
+    Attributes:
+        index: number of the chunk.
+        items: its clips.
+        bad: lines between them that give no clip.
+        chunk_hash: of the clips and of what their captions depend on.
+        known: answers of earlier runs.
+        most_requests, most_cost: what may be spent on it; None for no limit.
+    """
+
+    index: int
+    items: tuple[Item, ...]
+    bad: tuple[BadLine, ...]
+    chunk_hash: str
+    known: Mapping[str, Answer] = field(default_factory=dict)
+    most_requests: int | None = None
+    most_cost: float | None = None
+
+    def with_answers(
+        self, known: Mapping[str, Answer], left: tuple[int | None, float | None]
+    ) -> Task:
+        """The same chunk with earlier answers and a budget."""
+        return replace(self, known=known, most_requests=left[0], most_cost=left[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a chunk.
+
+    Attributes:
+        index: number of the chunk.
+        captions: written.
+        journal: file with its answers; it may be absent.
+    """
+
+    index: int
+    captions: int
+    journal: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelJob:
+    """Opens labellers.
+
+    Attributes:
+        source: whose writer they use.
+        folder: of the caption set, as every machine sees it.
+    """
+
+    source: Source
+    folder: str
+
+    def open(self) -> Labeller:
+        """Open the writer."""
+        return Labeller(self.source, CaptionSet(self.folder))
+
+
+class Labeller:
+    """Writes the shards of one chunk after another."""
+
+    def __init__(self, source: Source, target: CaptionSet) -> None:
+        self._source, self._target = source, target
+        self._writer: Writer = source.open()
+
+    def close(self) -> None:
+        """Close the writer."""
+        self._writer.close()
+
+    def __call__(self, task: Task) -> Done:
+        """Label a chunk: its failures are written first, its captions say that it is done."""
+        journal = self._target.journals / f"{task.index:06d}.jsonl"
+        bench = Bench(journal, task.known, task.most_requests, task.most_cost)
+        outcomes = self._writer.write(task.items, bench)
+        created = now()
+        captions = [
+            record
+            for item, outcome in zip(task.items, outcomes, strict=True)
+            for record in self._records(item, outcome, created)
+        ]
+        failures = list(_bad(task.bad, self._source.kind, created))
+        for item, outcome in zip(task.items, outcomes, strict=True):
+            failures += _failures(item, outcome, self._source.kind, created)
+        part, index = self._target.part, task.index
+        write_rows(part(index, "failures"), failures, Failure)
+        write_rows(part(index), captions, CaptionRecord, _facts(task, outcomes, captions, failures))
+        return Done(index, len(captions), str(journal))
+
+    def _records(self, item: Item, outcome: Outcome, created: datetime) -> Iterator[CaptionRecord]:
+        for caption in outcome.captions:
+            yield CaptionRecord(
+                item.clip_id,
+                caption,
+                self._source.kind,
+                self._writer.model,
+                self._writer.prompt_hash,
+                item.audio,
+                item.start_s,
+                item.end_s,
+                item.licence,
+                language_of(caption),
+                is_profane(caption),
+                None,
+                "",
+                outcome.created or created,
+            )
+
+
+def _failures(item: Item, outcome: Outcome, source: str, created: datetime) -> Iterator[Failure]:
+    tries = outcome.failures
+    if not outcome.finished:
+        tries = (*tries, Attempt(OUT_OF_BUDGET))
+    lost = not outcome.captions
+    for number, attempt in enumerate(tries, start=1):
+        yield Failure(
+            item.clip_id,
+            source,
+            attempt.reason,
+            shortened(attempt.detail),
+            attempt.number,
+            lost and number == len(tries),
+            outcome.created or created,
+        )
+
+
+def _bad(lines: Sequence[BadLine], source: str, created: datetime) -> Iterator[Failure]:
+    for line in lines:
+        yield Failure(line.where, source, line.reason, line.text, 0, True, created)
+
+
+def _facts(
+    task: Task,
+    outcomes: Sequence[Outcome],
+    captions: Sequence[CaptionRecord],
+    failures: Sequence[Failure],
+) -> dict[str, object]:
+    """What the shard says about its chunk, so that a summary needs no rows."""
+    return {
+        "hash": task.chunk_hash,
+        "finished": all(outcome.finished for outcome in outcomes),
+        "clips": len(task.items),
+        "captions": len(captions),
+        "without": sum(not outcome.captions for outcome in outcomes),
+        "bad_lines": len(task.bad),
+        "reasons": dict(Counter(failure.reason for failure in failures)),
+    }

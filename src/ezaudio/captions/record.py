@@ -1,0 +1,148 @@
+"""What goes in and what comes out: an `Item` is one clip to be captioned, a `CaptionRecord` is one
+caption with its provenance, a `Failure` is one attempt that gave none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One sound event inside a clip.
+
+    Attributes:
+        label: name of the kind of sound.
+        start_s: onset in seconds, from the clip's start.
+        end_s: offset in seconds; equal to `start_s` for an event without length.
+    """
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A clip to be captioned, with what its publisher says about it.
+
+    Attributes:
+        clip_id: names the clip; `YOUTUBEID_STARTMS` where the publisher uses YouTube's clips.
+        audio: path of the sound file, relative to the audio folder; empty when there is none.
+        start_s: start of the clip in the file or in the original recording, in seconds.
+        end_s: end of the same; equal to `start_s` when unknown.
+        licence: as the publisher states it.
+        captions: sentences that exist already.
+        tags: names of what is heard, without times.
+        events: what is heard, with times.
+    """
+
+    clip_id: str
+    audio: str = ""
+    start_s: float = 0.0
+    end_s: float = 0.0
+    licence: str = ""
+    captions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line of an input file that gives no clip.
+
+    Attributes:
+        where: file and line.
+        reason: in words; lines of one kind share one reason, so that they can be counted.
+        text: the line, shortened.
+    """
+
+    where: str
+    reason: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRecord:
+    """One caption of one clip.
+
+    Attributes:
+        clip_id, audio, start_s, end_s, licence: as in `Item`.
+        caption: one sentence.
+        source: registry name of the source that wrote it.
+        model: what wrote it: a model's name, `rules`, or `published`.
+        prompt_hash: of the prompt file, the first 16 hexadecimal digits of its SHA-256; empty where
+            no prompt was used.
+        language: `en`, `other`, or `unknown` where the caption is too short to tell.
+        profane: a word of the list occurs in the caption.
+        score: CLAP similarity of sound and caption; None before the filter.
+        score_model: hash of the CLAP weights.
+        created: when the caption was written or imported (UTC).
+    """
+
+    clip_id: str
+    caption: str
+    source: str
+    model: str
+    prompt_hash: str
+    audio: str
+    start_s: float
+    end_s: float
+    licence: str
+    language: str
+    profane: bool
+    score: float | None
+    score_model: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that gave no caption: a bad line, a refused answer, a failed request.
+
+    Attributes:
+        clip_id: the clip; file and line for a bad line of an input file.
+        source: registry name of the source.
+        reason: short, from a small set, so that failures can be counted.
+        detail: what came, shortened.
+        attempt: 1 for the first try; 0 where nothing was tried.
+        final: no caption came of this clip in this run.
+        created: when (UTC).
+    """
+
+    clip_id: str
+    source: str
+    reason: str
+    detail: str
+    attempt: int
+    final: bool
+    created: datetime
+
+
+def now() -> datetime:
+    """The time, in UTC, to the microsecond that a shard keeps."""
+    return datetime.now(timezone.utc)
+
+
+def digest(*parts: object) -> str:
+    """Hash plain values: 32 hexadecimal digits, the same on every machine."""
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def digest_of_items(items: Sequence[Item], salt: Iterable[str] = ()) -> str:
+    """Hash a chunk of clips, to tell whether its shard is still of these clips."""
+    found = hashlib.sha256("\n".join(salt).encode())
+    for item in items:
+        found.update(repr(item).encode("utf-8", "replace"))
+    return found.hexdigest()[:32]
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """Cut a text for a report; control characters become spaces."""
+    plain = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"

@@ -1,0 +1,233 @@
+"""How well each caption fits its sound: the cosine of their CLAP vectors, shard by shard.
+
+A scored shard carries the hash of the shard that it was made from and of the model: what was scored
+already is passed over. Sounds are heard once, however many captions they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ezaudio.captions.record import CaptionRecord, Failure, now, shortened
+from ezaudio.captions.shards import CaptionSet, read_facts, read_rows, write_rows
+from ezaudio.captions.vectors import VectorCache, Vectors
+from ezaudio.checkpoints import sha256_file
+from ezaudio.config import Config
+from ezaudio.errors import AudioFileError
+from ezaudio.extractors.clap import Clap, ClapConfig
+from ezaudio.types import Clip
+
+_CLIPS_IN_MEMORY = 64
+
+
+class ScoreSettings(Config):
+    """How pairs are scored.
+
+    Attributes:
+        clap: the model.
+        device: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one.
+        dtype: `float32`, `bfloat16`, `float16`.
+        batch_size: windows of 10 s that are heard at once.
+        audio_root: folder that the records' sound files lie in.
+        cache: folder for vectors; empty for one inside the new set.
+    """
+
+    clap: ClapConfig = ClapConfig()
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = Field(32, ge=1)
+    audio_root: str = ""
+    cache: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTask:
+    """One shard to be scored.
+
+    Attributes:
+        part: the shard.
+        index: its number.
+    """
+
+    part: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What came of a shard.
+
+    Attributes:
+        index: its number.
+        scored, without: pairs with and without a score.
+        heard: sounds that were not in the cache.
+        passed_over: it was scored already.
+    """
+
+    index: int
+    scored: int
+    without: int
+    heard: int
+    passed_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """Opens scorers.
+
+    Attributes:
+        settings: the model.
+        folder: of the new set, as every machine sees it.
+    """
+
+    settings: ScoreSettings
+    folder: str
+
+    def open(self) -> Scorer:
+        """Load the model."""
+        return Scorer(self.settings, CaptionSet(self.folder))
+
+
+class Listener:
+    """Hears sound files, or remembers them.
+
+    Args:
+        clap: the model.
+        cache: of vectors.
+        settings: where the files lie, and how many windows are heard at once.
+    """
+
+    def __init__(self, clap: Clap, cache: VectorCache, settings: ScoreSettings) -> None:
+        self._clap, self._cache = clap, cache
+        self._root, self._batch_size = Path(settings.audio_root), settings.batch_size
+
+    def sounds(self, files: Sequence[str]) -> tuple[dict[str, Vectors], dict[str, str]]:
+        """Hear every file that can be read: vectors by file, and why there is none."""
+        vectors: dict[str, Vectors] = {}
+        reasons = dict.fromkeys(filter(lambda file: not file, files), "no audio")
+        named = [file for file in files if file]
+        for begin in range(0, len(named), _CLIPS_IN_MEMORY):
+            some: list[str] = []
+            keys: list[bytes] = []
+            for file in named[begin : begin + _CLIPS_IN_MEMORY]:
+                try:
+                    keys.append(self._cache.key((self._root / file).read_bytes()))
+                    some.append(file)
+                except OSError as error:
+                    reasons[file] = f"unreadable audio: {error.strerror}"
+            clips, broken = self._clips(some, keys)
+            reasons |= broken
+            whole = [
+                (key, file) for key, file in zip(keys, some, strict=True) if file not in broken
+            ]
+
+            def listen(
+                missing: list[int],
+                clips: dict[str, Clip] = clips,
+                whole: Sequence[tuple[bytes, str]] = whole,
+            ) -> Vectors:
+                batch = [clips[whole[index][1]] for index in missing]
+                heard = self._clap.embed_audio(batch, batch_size=self._batch_size)
+                found: Vectors = heard.cpu().numpy()
+                return found
+
+            rows = self._cache.vectors([key for key, _ in whole], listen)
+            vectors |= {file: row for (_, file), row in zip(whole, rows, strict=True)}
+        return vectors, reasons
+
+    def _clips(
+        self, files: Sequence[str], keys: Sequence[bytes]
+    ) -> tuple[dict[str, Clip], dict[str, str]]:
+        """Read the files whose vectors are not in the cache."""
+        from ezaudio.audio import read_audio
+
+        known = self._cache.known(keys)
+        clips: dict[str, Clip] = {}
+        broken: dict[str, str] = {}
+        for file, key in zip(files, keys, strict=True):
+            if key in known:
+                continue
+            try:
+                clips[file] = read_audio(self._root / file, self._clap.sample_rate)
+            except AudioFileError as error:
+                broken[file] = f"unreadable audio: {error}"
+        return clips, broken
+
+
+class Scorer:
+    """Scores one shard after another."""
+
+    def __init__(self, settings: ScoreSettings, target: CaptionSet) -> None:
+        import torch
+
+        gpu = "cuda" if torch.cuda.is_available() else "cpu"
+        device = gpu if settings.device == "auto" else settings.device
+        self._clap: Clap = settings.clap.build().to(device, getattr(torch, settings.dtype))
+        self._settings, self._target = settings, target
+        cache = Path(settings.cache) if settings.cache else target.folder / "cache"
+        self._cache = VectorCache(cache, f"{self._clap.sha256} {settings.dtype}")
+        self._listener = Listener(self._clap, self._cache, settings)
+
+    def close(self) -> None:
+        """Close the cache."""
+        self._cache.close()
+
+    def __call__(self, task: ScoreTask) -> Scored:
+        """Score a shard; records keep their order."""
+        target = self._target.part(task.index, "scored")
+        origin = f"{sha256_file(task.part)} {self._clap.sha256} {self._settings.audio_root}"
+        facts = read_facts(target) or {}
+        if facts.get("origin") == origin:
+            return Scored(task.index, facts["scored"], facts["without"], heard=0, passed_over=True)
+        records = list(read_rows(Path(task.part), CaptionRecord))
+        before = self._cache.misses
+        sounds, reasons = self._listener.sounds(sorted({record.audio for record in records}))
+        heard = self._cache.misses - before
+        scores = self._scores(records, sounds)
+        scored = [
+            replace(record, score=score, score_model=self._clap.sha256[:16])
+            for record, score in zip(records, scores, strict=True)
+        ]
+        without = sum(score is None for score in scores)
+        self._note(task.index, records, reasons)
+        counts = {"scored": len(records) - without, "without": without}
+        write_rows(target, scored, CaptionRecord, {"origin": origin, **counts})
+        return Scored(task.index, **counts, heard=heard, passed_over=False)
+
+    def _scores(
+        self, records: Sequence[CaptionRecord], sounds: dict[str, Vectors]
+    ) -> list[float | None]:
+        captions = sorted({record.caption for record in records if record.audio in sounds})
+        keys = [self._cache.key(b"text\0" + text.encode()) for text in captions]
+
+        def read(missing: list[int]) -> Vectors:
+            found: Vectors = self._clap.embed_text([captions[i] for i in missing]).cpu().numpy()
+            return found
+
+        texts = dict(zip(captions, self._cache.vectors(keys, read), strict=True))
+        return [
+            float(sounds[record.audio] @ texts[record.caption]) if record.audio in sounds else None
+            for record in records
+        ]
+
+    def _note(self, index: int, records: Sequence[CaptionRecord], reasons: dict[str, str]) -> None:
+        created = now()
+        failures = [
+            Failure(
+                record.clip_id,
+                record.source,
+                reasons[record.audio].partition(":")[0],
+                shortened(reasons[record.audio]),
+                0,
+                True,
+                created,
+            )
+            for record in records
+            if record.audio in reasons
+        ]
+        write_rows(self._target.part(index, "failures"), failures, Failure)

@@ -1,0 +1,93 @@
+"""Several captions of one clip -> one, merged by a language model.
+
+The input is a caption set (or several, one after the other) that holds captions of the same clips
+from several sources, or a CSV file `clip_id,caption[,source]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ezaudio.captions.asking import Asking, ChatSettings, Question
+from ezaudio.captions.prompts import Prompt
+from ezaudio.captions.record import BadLine, Item
+from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.tables import Grouped, rows_of
+from ezaudio.captions.validation import Rules
+from ezaudio.captions.writer import Source, Writer
+
+
+class Ensemble(Source):
+    """One caption from several.
+
+    Attributes:
+        fewest: clips with fewer captions are left out, with that reason.
+        most: captions of a clip that are shown to the model.
+        chat: the server.
+        prompt: prompt file; empty for the one of the package.
+        rules: what an answer has to obey.
+    """
+
+    kind: Literal["ensemble"] = "ensemble"
+    fewest: int = Field(2, ge=1)
+    most: int = Field(8, ge=1)
+    chat: ChatSettings = ChatSettings()
+    prompt: str = ""
+    rules: Rules = Rules()
+
+    def asks(self) -> bool:
+        """A language model is asked."""
+        return True
+
+    def items(self, path: Path) -> Iterator[Item | BadLine]:
+        """Read a caption set or a CSV file; the captions of a clip come together."""
+        with Grouped() as clips:
+            if path.is_dir():
+                for record in CaptionSet(path).records():
+                    span = (record.start_s, record.end_s)
+                    row = (record.source, record.caption, record.audio, *span, record.licence)
+                    clips.add(record.clip_id, row)
+            else:
+                for line in rows_of(path, ("clip_id", "caption")):
+                    if isinstance(line, BadLine):
+                        yield line
+                    elif not line[1]["clip_id"] or not line[1]["caption"]:
+                        yield BadLine(f"{path.name}:{line[0]}", "empty caption")
+                    else:
+                        cells = line[1]
+                        row = (cells.get("source", ""), cells["caption"], "", 0.0, 0.0, "")
+                        clips.add(cells["clip_id"], row)
+            for clip_id, rows in clips.groups():
+                yield self._item(clip_id, rows)
+
+    def open(self) -> Writer:
+        """Make ready to ask the server."""
+        prompt = Prompt.read(self.prompt or "ensemble")
+        return Asking(self.chat, prompt, self.rules, _ask)
+
+    def _item(self, clip_id: str, rows: list[list[Any]]) -> Item | BadLine:
+        unique = {" ".join(row[1].split()): row for row in rows}
+        if len(unique) < self.fewest:
+            return BadLine(clip_id, "too few captions to merge")
+        first = rows[0]
+        licences = sorted({row[5] for row in rows if row[5]})
+        shown = [f"{row[0]}: {text}" if row[0] else text for text, row in unique.items()]
+        return Item(
+            clip_id,
+            audio=first[2],
+            start_s=first[3],
+            end_s=first[4],
+            licence=self.licence or "; ".join(licences),
+            captions=tuple(shown[: self.most]),
+        )
+
+
+def _ask(item: Item) -> Question | None:
+    if not item.captions:
+        return None
+    lines = [" ".join(caption.split()) for caption in item.captions]
+    return Question({"captions": "\n".join(lines), "count": str(len(lines))})

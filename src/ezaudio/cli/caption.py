@@ -1,0 +1,195 @@
+"""`ezaudio caption`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ezaudio.cli.caption_steps import (
+    AUDIO_HELP,
+    SOUNDS_HELP,
+    FilterOptions,
+    RunOptions,
+    Show,
+    dedup_step,
+    executor_of,
+    filter_step,
+    filter_values,
+    finish,
+    label_step,
+    root_from,
+    root_of,
+    source_of,
+    tell_estimate,
+)
+from ezaudio.cli.options import FLAGS, Quiet, options_from
+from ezaudio.config import load_config
+from ezaudio.errors import InputError
+
+FLAGS.update({"audio_pattern": "--files", "chat.model": "--model", "chat.base_url": "--server"})
+
+caption = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Caption recordings that nobody has labelled; filter and clean captions.",
+)
+
+Set = Annotated[Path, typer.Argument(help="Folder of a caption set.", show_default=False)]
+NewSet = Annotated[Path, typer.Option("-o", "--output", help="Folder of the caption set.")]
+Audio = Annotated[str, typer.Option(help=AUDIO_HELP)]
+AsJson = Annotated[bool, typer.Option("--json", help="The summary as JSON.")]
+
+
+@caption.command()
+@options_from(RunOptions)
+def run(
+    source: Annotated[str, typer.Argument(help="Where captions come from; `sources` lists them.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Published files, or recordings.")],
+    *,
+    output: NewSet,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting, such as chat.concurrency=32; repeatable."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend money without a --max-cost.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again where every try had failed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be asked and cost.")
+    ] = False,
+    dedup: Annotated[
+        bool, typer.Option("--dedup", help="Then drop duplicates, into OUTPUT/unique.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    **given: Any,
+) -> None:
+    """Write captions with a source; started again, it goes on where it was.
+
+    With --dedup, --clap, --report and --manifest the other steps follow in one go: the filtered set
+    lies in OUTPUT/filtered, and report and manifest are of the last step.
+    """
+    options = load_config(RunOptions, {k: v for k, v in given.items() if v is not None})
+    made = source_of(source, options, settings or [], inputs)
+    executor = executor_of(options)
+    if (made.asks() and not quiet) or dry_run:
+        tell_estimate(made, inputs, output, options.max_cost, spend=yes or dry_run)
+    if dry_run:
+        return
+    label_step(made, inputs, output, (options, executor, retry_failed), Show(as_json, quiet))
+    last, root, show = output, root_from(inputs, options.audio), Show(as_json, quiet)
+    if dedup or options.sounds != "no":
+        chosen = {"sounds": options.sounds, "audio_root": root}
+        last = dedup_step(last, output / "unique", chosen, show)
+    if options.clap is not None:
+        last = filter_step(last, output / "filtered", filter_values(options, root), executor, show)
+    finish(last, root, options, show)
+
+
+@caption.command("filter")
+@options_from(FilterOptions)
+def filter_command(
+    given: Set, *, output: NewSet, as_json: AsJson = False, quiet: Quiet = False, **values: Any
+) -> None:
+    """Score captions with CLAP and keep those that fit their sound."""
+    options = load_config(FilterOptions, {k: v for k, v in values.items() if v is not None})
+    chosen = filter_values(options, options.audio or root_of(given))
+    filter_step(given, output, chosen, executor_of(options), Show(as_json, quiet))
+
+
+@caption.command("dedup")
+def dedup_command(
+    given: Set,
+    *,
+    output: NewSet,
+    within: Annotated[
+        str, typer.Option(help="Compare captions inside each clip, or in the whole set.")
+    ] = "clip",
+    similarity: Annotated[
+        float, typer.Option(help="Share of common words from which captions are the same.")
+    ] = 0.8,
+    sounds: Annotated[str, typer.Option(help=SOUNDS_HELP)] = "no",
+    audio: Audio = "",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Drop what is there twice, exactly or nearly."""
+    values = {"within": within, "similarity": similarity, "sounds": sounds}
+    chosen = values | {"audio_root": audio or root_of(given)}
+    dedup_step(given, output, chosen, Show(as_json, quiet))
+
+
+@caption.command("report")
+def report_command(
+    given: Set,
+    target: Annotated[Path, typer.Argument(help="The HTML file.", show_default=False)],
+    *,
+    audio: Audio = "",
+    pairs: Annotated[int, typer.Option(help="Random pairs with players.")] = 50,
+    seed: Annotated[int, typer.Option(help="Chooses them.")] = 0,
+) -> None:
+    """Write a report: sources, scores, lengths, words of order, random pairs to listen to."""
+    from ezaudio.captions.report import write_report
+
+    write_report(given, target, audio_root=audio, pairs=pairs, seed=seed)
+    print(target)
+
+
+@caption.command("export")
+def export_command(
+    given: Set,
+    target: Annotated[Path, typer.Argument(help="*.csv, *.jsonl, *.parquet", show_default=False)],
+    *,
+    audio: Audio = "",
+    valid: Annotated[float, typer.Option(help="Share of clips for the split `valid`.")] = 0.0,
+    profane: Annotated[bool, typer.Option("--profane", help="Keep what is flagged.")] = False,
+    any_language: Annotated[
+        bool, typer.Option("--any-language", help="Keep captions that are not English.")
+    ] = False,
+    without_audio: Annotated[
+        bool, typer.Option("--without-audio", help="Do not look for the sound files.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the manifest that training reads: a row a clip, with all of its captions."""
+    from ezaudio.captions.export import ExportSettings, export_manifest
+
+    languages = {"languages": ("en", "unknown", "other")} if any_language else {}
+    chosen = ExportSettings(
+        audio_root=audio, valid=valid, profane=profane, check_audio=not without_audio, **languages
+    )
+    Show(as_json, True)(asdict(export_manifest(given, target, settings=chosen)))
+
+
+@caption.command("sources")
+def sources_command(
+    name: Annotated[str | None, typer.Argument(help="Show the settings of one.")] = None,
+) -> None:
+    """List the sources, or the settings of one."""
+    from ezaudio.captions.sources import SOURCES
+
+    if name is not None and name not in SOURCES:
+        raise InputError("source", name, f"one of {', '.join(SOURCES)}")
+    for kind in [name] if name else SOURCES:
+        doc = (SOURCES[kind].__doc__ or "").strip()
+        print(f"{kind}: {doc if name else doc.partition(chr(10))[0]}")
+
+
+@caption.command("prompts")
+def prompts_command(
+    name: Annotated[str | None, typer.Argument(help="Print one, to be copied and changed.")] = None,
+) -> None:
+    """List the prompt files, or print one."""
+    from ezaudio.captions.prompts import Prompt, packaged, text_of
+
+    for found in [name] if name else packaged():
+        prompt = Prompt.read(found)
+        if name:
+            print(text_of(found), end="")
+        else:
+            print(f"{found}  {prompt.hash}")

@@ -1,0 +1,164 @@
+"""`ezaudio lora train` (also `ezaudio train lora`) and `ezaudio lora merge`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
+from ezaudio.cli.progress import note
+from ezaudio.config import load_config
+from ezaudio.errors import InputError
+from ezaudio.pipelines.options import ModelOptions
+
+if TYPE_CHECKING:
+    from ezaudio.training.lora import LoRAPlan
+    from ezaudio.training.lora_run import Callback
+
+FLAGS.update({"resume": "--resume", "name": "--name", "recipe": "--recipe"})
+
+lora = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Fit a model to your own sounds with a small adapter, or merge adapters into a model.",
+)
+
+
+Sounds = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder of sounds, or a CSV file with the columns file and caption.",
+        show_default=False,
+    ),
+]
+Values = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Values of the recipe, such as run.steps=800 lora.rank=32.",
+        show_default=False,
+    ),
+]
+
+
+@lora.command()
+@options_from(ModelOptions)
+def train(
+    sounds: Sounds,
+    values: Values = None,
+    *,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The adapter's file, NAME.safetensors.")
+    ],
+    recipe: Annotated[
+        Path | None, typer.Option(help="Another recipe than the bundled lora.yaml.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+    ] = False,
+    quiet: Quiet = False,
+    **settings: Any,
+) -> None:
+    """Fit an adapter to your own sounds, and print the name of its file.
+
+    Captions come from captions.csv in the folder, from NAME.txt beside NAME.wav, or from the names
+    of the files.
+    """
+    from ezaudio.training.lora import LoRARecipe
+    from ezaudio.training.lora_run import RECIPE, LoRAJob, check_job, fit, prepare
+
+    wanted = load_config(LoRARecipe, recipe or RECIPE, values or [])
+    where = load_config(ModelOptions, part_of(settings, ModelOptions))
+    job = LoRAJob(sounds, output, where.model, where.device, where.dtype, resume)
+    check_job(job, wanted)
+    with _bar(quiet=quiet) as callback:
+        prepared = prepare(job, wanted, callback)
+        for line in prepared.skipped:
+            note(f"left out: {line}", quiet=quiet)
+        if dry_run:
+            _show(prepared.task.plan(), job.folder)
+            return
+        note(_heard(prepared.task.plan()), quiet=quiet)
+        made = fit(prepared, job, callback)
+    with_it, without = made.measured["valid_loss"], made.measured["base_loss"]
+    note(f"loss {with_it:.4f} with the adapter, {without:.4f} without it", quiet=quiet)
+    print(made.path)
+
+
+@lora.command()
+def merge(
+    model: Annotated[
+        str, typer.Argument(help="Name of a model, or its folder.", show_default=False)
+    ],
+    adapters: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LORA", help="Adapters as PATH or PATH:STRENGTH.", show_default=False
+        ),
+    ],
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The new model's folder.")],
+    name: Annotated[str | None, typer.Option(help="Of the new model.")] = None,
+) -> None:
+    """Write a model with adapters in its weights as a model folder of its own."""
+    from ezaudio.pipelines.lora import choose_adapters
+    from ezaudio.pipelines.merge import merge_model
+
+    if name is not None and not name.strip():
+        raise InputError("name", name, "a name")
+    for path in merge_model(model, choose_adapters(loras=adapters), output, name=name):
+        print(path)
+
+
+def _heard(plan: LoRAPlan) -> str:
+    measured = f", {plan.held_out} of them held out" if plan.held_out else ""
+    return (
+        f"{plan.sounds + plan.held_out} sounds, {plan.seconds:.1f} s{measured}; "
+        f"{plan.trainable:,} parameters beside {plan.parameters:,}"
+    )
+
+
+def _show(plan: LoRAPlan, folder: Path) -> None:
+    print(f"sounds      {plan.sounds} to learn from, {plan.held_out} held out")
+    print(f"length      {plan.seconds:.1f} s in all")
+    print(f"network     {plan.parameters:,} parameters, frozen")
+    print(f"adapter     {plan.trainable:,} parameters, {plan.state_bytes / 1e6:.1f} MB in training")
+    print(f"steps       {plan.steps}")
+    print(f"log, state  {folder}")
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> Iterator[Callback | None]:
+    """Give a callback that moves a bar on stderr; None when nothing is to be shown."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    text = TextColumn("{task.description}")
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def callback(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield callback

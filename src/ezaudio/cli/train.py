@@ -1,0 +1,216 @@
+"""`ezaudio train`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ezaudio.cli.options import FLAGS, Quiet
+from ezaudio.cli.progress import note
+
+if TYPE_CHECKING:
+    from ezaudio.training.recipe import Job, Recipe
+    from ezaudio.training.runner import Ended
+    from ezaudio.training.task import Plan
+    from ezaudio.training.trainer import Callback, Progress
+
+FLAGS.update({"resume": "--resume", "recipe": "RECIPE"})
+
+_RATE_SIZE = 768
+_RATE_S = 0.3
+_SHARE_OF_RATE = 0.4
+"""Of the rate of large matrix products, what a step reaches."""
+
+_STOPPED_BY = 128
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or a bundled recipe: starter, paper-l, …", show_default=False
+        ),
+    ],
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Values of the recipe, such as stages.align.run.steps=500.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the folder of the run stands.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would take, and do nothing.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train what a recipe says, stage by stage; under torchrun on many processes."""
+    from ezaudio.training.recipe import read_recipe
+
+    read = read_recipe(recipe, values or [])
+    if dry_run:
+        show_plan(read)
+        return
+    from ezaudio.training.engine import Engine
+    from ezaudio.training.runner import run_recipe
+
+    engine = Engine(read.engine)
+    try:
+        with progress_lines(quiet=quiet or not engine.main) as tell:
+            ended = run_recipe(read, engine, resume=resume, tell=tell)
+        if engine.main:
+            show_end(ended, quiet=quiet)
+    finally:
+        engine.close()
+    last = ended[-1].outcome
+    if last is not None and last.stopped_by is not None:
+        raise typer.Exit(_STOPPED_BY + last.stopped_by)
+
+
+def show_plan(recipe: Recipe) -> None:
+    """Print what each stage takes."""
+    import os
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rate = matrix_rate(bf16=recipe.engine.precision == "bf16")
+    for job in recipe.jobs():
+        plan = job.plan(world)
+        for name, value in plan_lines(job, plan, rate=rate, world=world):
+            print(f"{name:>12}  {value}")
+        print()
+
+
+def plan_lines(job: Job, plan: Plan, *, rate: float, world: int) -> list[tuple[str, str]]:
+    """Say what a stage takes, as names and values.
+
+    Args:
+        job: The stage.
+        plan: What was counted.
+        rate: Of large matrix products on this machine, operations per second.
+        world: Processes.
+    """
+    trained = "" if plan.trainable == plan.parameters else f", {_count(plan.trainable)} trained"
+    memory = f"{_gib(plan.state_bytes)} of weights, gradients, optimiser and averages"
+    if plan.activation_bytes:
+        memory += f"; about {_gib(plan.activation_bytes)} of activations"
+    lines = [
+        ("stage", f"{job.name} -> {job.folder}"),
+        ("parameters", f"{_count(plan.parameters)}{trained}"),
+        ("memory", memory),
+        ("steps", f"{job.run.steps:,}"),
+    ]
+    if plan.step_flops:
+        step_s = plan.step_flops / world / (rate * _SHARE_OF_RATE)
+        total = f"{_time(step_s * job.run.steps)} in all"
+        speed = f"{world} x {rate / 1e9:,.0f} GFLOP/s measured here"
+        lines += [
+            ("time", f"about {_time(step_s)} a step, {total}, by {speed}"),
+            ("operations", f"{plan.step_flops / 1e9:,.1f} GFLOP a step"),
+        ]
+    if job.run.hours:
+        lines.append(("bound", f"{job.run.hours:g} h, whichever comes first"))
+    return [*lines, *plan.notes.items()]
+
+
+def matrix_rate(*, bf16: bool) -> float:
+    """Operations per second of large matrix products on this machine, measured in 0.3 s."""
+    import torch
+
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    half = bf16 and device.type != "cpu"
+    a = torch.ones(_RATE_SIZE, _RATE_SIZE, device=device, dtype=torch.bfloat16 if half else None)
+    float((a @ a)[0, 0])
+    count, began = 0, time.perf_counter()
+    while (spent := time.perf_counter() - began) < _RATE_S:
+        product = a @ a
+        float(product[0, 0])  # waits for it
+        count += 1
+    return 2.0 * _RATE_SIZE**3 * count / spent
+
+
+@contextmanager
+def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]:
+    """Give what asks for each stage who is told of its steps: a bar on stderr."""
+    if quiet:
+        yield lambda job: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[facts]}"),
+    )
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, redirect_stdout=False, refresh_per_second=2) as bar:
+
+        def tell(job: Job) -> Callback:
+            line = bar.add_task(job.name, total=job.run.steps, facts="")
+
+            def callback(progress: Progress) -> None:
+                total = progress.steps
+                if progress.progress > progress.step / progress.steps:  # hours bound the run
+                    total = max(progress.step, round(progress.step / progress.progress))
+                bar.update(line, completed=progress.step, total=total, facts=facts(progress))
+
+            return callback
+
+        yield tell
+
+
+def facts(progress: Progress) -> str:
+    """What is worth seeing of a step."""
+    values = progress.values
+    shown = [f"loss {values['loss']:.4f}"]
+    if "gradient_norm" in values:
+        shown.append(f"norm {values['gradient_norm']:.2f}")
+    shown.append(f"{progress.step_s * 1000:.0f} ms")
+    if "sound_s" in values and progress.step_s:
+        shown.append(f"{values['sound_s'] / progress.step_s:.0f} x real time")
+    return " · ".join([*shown, _gib(progress.memory_bytes)])
+
+
+def show_end(ended: list[Ended], *, quiet: bool) -> None:
+    """Print the files that were made on stdout, and how stages ended on stderr."""
+    for each in ended:
+        outcome, name = each.outcome, each.job.name
+        if outcome is None:
+            note(f"{name}: was complete.", quiet=quiet)
+            continue
+        measured = outcome.measured.get(each.job.run.best_by)
+        loss = "" if measured is None else f", {each.job.run.best_by} {measured:.4f}"
+        if outcome.stopped_by is None:
+            note(f"{name}: {outcome.step} steps{loss}.", quiet=quiet)
+        else:
+            by = signal.Signals(outcome.stopped_by).name
+            note(f"{name}: stopped by {by} after step {outcome.step}; --resume goes on.")
+        for path in outcome.exported:
+            print(path)
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:,.1f} M" if number >= 1e5 else f"{number:,}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**27 else f"{size / 2**20:.1f} MiB"
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,222 @@
+"""Is a clip fit to learn from? What is measured, and what is put into quarantine."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ezaudio.checkpoints import atomic_write
+from ezaudio.config import Config
+from ezaudio.data.manifest import ClipRow
+from ezaudio.errors import InputError
+
+REASONS = (
+    "missing",
+    "unreadable",
+    "short",
+    "silent",
+    "clipped",
+    "band-limited",
+    "duplicate",
+)
+"""Why a clip is in quarantine; the first that holds is told."""
+
+_FULL_SCALE = 0.999
+_WINDOW_S = 0.05
+_FRAME = 1024
+_FLOOR_DB = -120.0
+
+
+class CheckConfig(Config):
+    """Limits of a usable clip.
+
+    Attributes:
+        min_s: Shortest clip.
+        silent_db: A clip is silent when no 50 ms of it are louder (RMS re full scale).
+        max_clipped_share: Largest share of samples in runs of three or more at full scale.
+        bandwidth_db: The bandwidth ends where the loudest spectrum stays this far below its peak.
+        min_bandwidth_hz: Smallest bandwidth.
+        duplicates: Put further copies of the same audio into quarantine.
+    """
+
+    min_s: float = Field(0.1, ge=0)
+    silent_db: float = -60.0
+    max_clipped_share: float = Field(0.01, ge=0, le=1)
+    bandwidth_db: float = Field(70.0, gt=0)
+    min_bandwidth_hz: float = Field(500.0, ge=0)
+    duplicates: bool = True
+
+
+LENIENT = CheckConfig(
+    min_s=0.0, silent_db=-1000.0, max_clipped_share=1.0, min_bandwidth_hz=0.0, duplicates=False
+)
+"""Limits that every readable clip keeps."""
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What was measured.
+
+    Attributes:
+        duration: Seconds.
+        peak_db, loudest_db: Peak, and RMS of the loudest 50 ms, re full scale.
+        clipped_share: Share of samples in runs of three or more at full scale.
+        bandwidth_hz: Where the spectrum ends.
+        audio_sha256: Hash of the samples as 16-bit numbers: the same audio in another container or
+            under another name has the same.
+    """
+
+    duration: float = 0.0
+    peak_db: float = _FLOOR_DB
+    loudest_db: float = _FLOOR_DB
+    clipped_share: float = 0.0
+    bandwidth_hz: float = 0.0
+    audio_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A clip that is left out.
+
+    Attributes:
+        file: As in the manifest.
+        reason: One of `REASONS`.
+        detail: What was found, and the limit.
+    """
+
+    file: str
+    reason: str
+    detail: str
+
+
+def measure(samples: NDArray[np.float32], sample_rate: int, config: CheckConfig) -> ClipFacts:
+    """Measure a clip, (S,)."""
+    magnitude = np.abs(samples)
+    window = max(1, round(_WINDOW_S * sample_rate))
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    reach = min(window, len(samples))
+    loudest = float((energy[reach:] - energy[:-reach]).max(initial=0.0) / max(1, reach))
+    pcm = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2")
+    digest = hashlib.sha256(f"{sample_rate}:".encode())
+    digest.update(pcm.tobytes())
+    return ClipFacts(
+        duration=len(samples) / sample_rate,
+        peak_db=_db(float(magnitude.max(initial=0.0)) ** 2),
+        loudest_db=_db(loudest),
+        clipped_share=_clipped_share(magnitude),
+        bandwidth_hz=_bandwidth(samples, sample_rate, config.bandwidth_db),
+        audio_sha256=digest.hexdigest(),
+    )
+
+
+def fault(row: ClipRow, facts: ClipFacts, config: CheckConfig) -> Quarantined | None:
+    """Find the first limit that a readable clip breaks."""
+    found = [
+        ("short", facts.duration < config.min_s, f"{facts.duration:.3f} s < {config.min_s:g} s"),
+        (
+            "silent",
+            facts.loudest_db < config.silent_db,
+            f"loudest 50 ms {facts.loudest_db:.0f} dB < {config.silent_db:g} dB",
+        ),
+        (
+            "clipped",
+            facts.clipped_share > config.max_clipped_share,
+            f"{facts.clipped_share:.1%} of samples > {config.max_clipped_share:.1%}",
+        ),
+        (
+            "band-limited",
+            facts.bandwidth_hz < config.min_bandwidth_hz,
+            f"{facts.bandwidth_hz:.0f} Hz < {config.min_bandwidth_hz:g} Hz",
+        ),
+    ]
+    return next((Quarantined(row.file, name, text) for name, bad, text in found if bad), None)
+
+
+def duplicates(
+    names: Sequence[str], splits: Sequence[str], hashes: Sequence[str]
+) -> dict[int, Quarantined]:
+    """Find further copies of the same audio, by row.
+
+    Of copies on different sides of a split the one outside `train` stays, so that nothing that is
+    measured on was learnt; otherwise the first stays.
+
+    Args:
+        names: Files, N.
+        splits: Their splits.
+        hashes: Of their audio; "" where there is none.
+    """
+    kept: dict[str, int] = {}
+    found: dict[int, Quarantined] = {}
+    order = sorted(range(len(names)), key=lambda i: (splits[i] == "train", i))
+    for i in order:
+        if not hashes[i]:
+            continue
+        first = kept.setdefault(hashes[i], i)
+        if first != i:
+            told = f"the same audio as {names[first]} (split {splits[first]})"
+            found[i] = Quarantined(names[i], "duplicate", told)
+    return found
+
+
+def write_quarantine(path: Path, entries: Iterable[Quarantined]) -> None:
+    """Write a quarantine list as CSV: file, reason, detail."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", "reason", "detail"])
+        writer.writerows((entry.file, entry.reason, entry.detail) for entry in entries)
+
+
+def read_quarantine(path: Path) -> list[Quarantined]:
+    """Read a quarantine list.
+
+    Raises:
+        InputError: The file is missing or no such list.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Quarantined(r["file"], r["reason"], r["detail"]) for r in csv.DictReader(file)]
+    except (OSError, KeyError, UnicodeDecodeError):
+        allowed = "a CSV file with the columns file, reason, detail"
+        raise InputError("quarantine", str(path), allowed) from None
+
+
+def _db(power: float) -> float:
+    return max(_FLOOR_DB, float(10 * np.log10(max(power, 1e-30))))
+
+
+def _clipped_share(magnitude: NDArray[np.float32]) -> float:
+    """Share of samples in runs of three or more at full scale."""
+    full = magnitude >= _FULL_SCALE
+    if full.sum() < 3:
+        return 0.0
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], full.astype(np.int8), [0]])))
+    runs = edges[1::2] - edges[::2]
+    return float(runs[runs >= 3].sum() / len(magnitude))
+
+
+def _bandwidth(samples: NDArray[np.float32], sample_rate: int, below_db: float) -> float:
+    """Highest frequency at which the loudest spectrum is within `below_db` of its peak, in Hz.
+
+    The loudest frame decides in each band, so a single crackle counts. Three
+    neighbouring bins have to agree.
+    """
+    padded = np.pad(samples, (0, max(0, _FRAME - len(samples))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_FRAME]
+    window = np.hanning(_FRAME).astype(np.float32)
+    loudest = np.zeros(_FRAME // 2 + 1, np.float32)
+    for begin in range(0, len(frames), 256):
+        spectra = np.abs(np.fft.rfft(frames[begin : begin + 256] * window))
+        loudest = np.maximum(loudest, spectra.max(0).astype(np.float32))
+    if loudest.max() <= 0:
+        return 0.0
+    steady = np.minimum(np.minimum(loudest[:-2], loudest[1:-1]), loudest[2:])
+    within = np.flatnonzero(steady >= loudest.max() * 10 ** (-below_db / 20))
+    top = int(within[-1]) + 2 if len(within) else 0
+    return top * sample_rate / _FRAME

@@ -1,0 +1,29 @@
+"""Where a clip sounds, and how loud it is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+PEAK = 0.8
+AUDIBLE_DB = -45.0
+_MARGIN_S = 0.02
+_FAINT = 1e-4
+
+
+def trim_and_level(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """Cut silence at both ends (below -45 dB re peak, 20 ms kept) and scale the peak to 0.8: (S,)
+    -> (S',). What a model learns from such clips begins at once and is loud enough.
+    """
+    magnitude = np.abs(samples)
+    peak = float(magnitude.max(initial=0.0))
+    if peak < _FAINT:
+        return samples
+    loud = np.flatnonzero(magnitude > peak * 10 ** (AUDIBLE_DB / 20))
+    margin = round(_MARGIN_S * sample_rate)
+    return samples[max(0, loud[0] - margin) : loud[-1] + margin] * np.float32(PEAK / peak)
+
+
+def rms(samples: NDArray[np.float32]) -> float:
+    """Root mean square of (S,), at least 1e-6."""
+    return max(1e-6, float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))

@@ -1,0 +1,140 @@
+"""What a stage of diffusion training is: a value. There is one task and one loop for all of them.
+
+| stage | text | made as a whole | begins from |
+|---|---|---|---|
+| masked audio modelling | no | by chance only | nothing |
+| alignment | yes | 75 % | stage 1, with cross-attention that adds nothing at first |
+| fine-tuning | yes | 75 % | stage 2 |
+
+Source: paper, section 2.3; the values are those of the recipes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import Field
+
+from ezaudio.config import Config
+from ezaudio.data.batches import BatchConfig
+from ezaudio.text import TextEncoder
+from ezaudio.training.draws import DrawConfig
+from ezaudio.training.ema import AveragesConfig
+from ezaudio.training.optim import OptimConfig
+from ezaudio.training.trainer import RunConfig
+
+
+class TextConfig(Protocol):
+    """Settings of a text encoder."""
+
+    def build(self) -> TextEncoder:
+        """Load it."""
+
+
+class DataConfig(Config):
+    """Where the sounds come from.
+
+    Attributes:
+        latents: Folder of encoded sounds.
+        texts: Folder of encoded prompts; prompts that are not in it are encoded when they come.
+        spread: Share of the posterior's standard deviation that draws have; 0 takes its mean.
+        batch: What a batch is made of.
+    """
+
+    latents: Path
+    texts: Path | None = None
+    spread: float = Field(1.0, ge=0)
+    batch: BatchConfig = BatchConfig()
+
+
+class LossConfig(Config):
+    """How errors are weighed.
+
+    Attributes:
+        channel_power: The error of a channel is weighed by its raw standard deviation to this power
+            (mean weight 1); above 0, channels that carry more of the sound count for more.
+        min_snr: Gamma of min-SNR weighting; off by default, since it is zero in pure noise.
+    """
+
+    channel_power: float = Field(0.0, ge=0)
+    min_snr: float | None = Field(None, gt=0)
+
+
+class ValidConfig(Config):
+    """How a stage is measured on the validation split.
+
+    Attributes:
+        batches: How many; 0 measures nothing.
+        levels: Equal parts of the range of diffusion steps whose losses are told apart.
+    """
+
+    batches: int = Field(8, ge=0)
+    levels: int = Field(10, ge=1)
+
+
+class ListenConfig(Config):
+    """Sounds of fixed prompts that a run makes for listening, at `run.listen_every`.
+
+    Attributes:
+        vae: Autoencoder checkpoint.
+        prompts: What is to be heard; a stage without text makes one sound per entry all the same.
+        duration_s: Length.
+        steps: Of the sampler.
+        guidance_scale, guidance_rescale: Of classifier-free guidance.
+        seed: Of the first sound's noise; the next has the next seed.
+    """
+
+    vae: Path
+    prompts: tuple[str, ...] = ("a dog barking", "rain on a tin roof", "a door slamming shut")
+    duration_s: float = Field(4.0, gt=0)
+    steps: int = Field(20, ge=1)
+    guidance_scale: float = Field(3.0, ge=0)
+    guidance_rescale: float = Field(0.75, ge=0, le=1)
+    seed: int = Field(0, ge=0)
+
+
+class ComputeConfig(Config):
+    """Trades of time for memory.
+
+    Attributes:
+        micro_rows: Rows that a process computes at once; gradients are added up over a batch.
+        gradient_checkpointing: Recompute blocks in the backward pass.
+        compile: Backend of `torch.compile` for the blocks, such as `inductor`.
+        prefetch: Batches that are made ahead in a thread.
+    """
+
+    micro_rows: int | None = Field(None, ge=1)
+    gradient_checkpointing: bool = False
+    compile: str | None = None
+    prefetch: int = Field(0, ge=0)
+
+
+class StageConfig(Config):
+    """A stage.
+
+    Attributes:
+        text: Whether the network reads text; without, it has no cross-attention.
+        start: Checkpoint to begin from; the stage before it when left out.
+        data: Sounds.
+        draws: Masks, dropped prompts, diffusion steps.
+        loss: Weights of errors.
+        averages: Of weights.
+        optim: Optimiser and learning rate.
+        valid: How it is measured.
+        listen: What it plays.
+        compute: Trades of time for memory.
+        run: Bounds and rhythm.
+    """
+
+    text: bool = True
+    start: Path | None = None
+    data: DataConfig
+    draws: DrawConfig = DrawConfig()
+    loss: LossConfig = LossConfig()
+    averages: AveragesConfig = AveragesConfig()
+    optim: OptimConfig
+    valid: ValidConfig = ValidConfig()
+    listen: ListenConfig | None = None
+    compute: ComputeConfig = ComputeConfig()
+    run: RunConfig

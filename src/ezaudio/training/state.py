@@ -1,0 +1,258 @@
+"""Checkpoints that survive: written beside the others, checked, renamed, and only then pruned.
+
+A checkpoint is a folder named after its step with `facts.json` (step, measures, size and SHA-256 of
+every file) and the state: one file, or one per process where the weights are spread. It is written
+under a temporary name and renamed when it is whole and on the disk, so that a kill or a full disk
+leaves the ones before as they were. A damaged one is passed over for the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ezaudio.checkpoints import sha256_file
+from ezaudio.errors import CheckpointError, EzAudioError, OutputError
+from ezaudio.training.engine import Engine, local
+
+FORMAT = 1
+FACTS = "facts.json"
+_BROKEN = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, UnpicklingError)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint on the disk.
+
+    Attributes:
+        folder: Where it lies.
+        step: Steps done.
+        facts: What else was kept: plain values.
+    """
+
+    folder: Path
+    step: int
+    facts: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Args:
+        folder: Where they lie.
+        engine: Whose processes save and restore together.
+        keep_last: Newest ones that stay.
+        keep_best: Best ones that stay, by `measure`.
+        measure: Name in the facts' `measured`; lower is better.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        engine: Engine,
+        *,
+        keep_last: int = 2,
+        keep_best: int = 1,
+        measure: str = "valid_loss",
+    ) -> None:
+        self.folder, self.engine = folder, engine
+        self.keep_last, self.keep_best, self.measure = keep_last, keep_best, measure
+
+    def found(self) -> list[Saved]:
+        """Those whose facts can be read, the oldest first."""
+        saved = []
+        for path in sorted(self.folder.glob("[0-9]*")):
+            with suppress(OSError, ValueError, KeyError):
+                facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+                saved.append(Saved(path, int(facts["step"]), facts))
+        return sorted(saved, key=lambda each: each.step)
+
+    def save(self, step: int, parts: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, then remove those that need not stay.
+
+        Raises:
+            OutputError: It cannot be written; the ones before are untouched.
+        """
+        target = self.folder / f"{step:09d}"
+        partial = self.folder / f".{target.name}.part"
+        fault = ""
+        try:
+            if self.engine.main:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            self.engine.barrier()
+            if self.engine.main or self.engine.sharded:
+                _write(partial / self._state_name, _states(parts))
+        except (OSError, RuntimeError) as error:
+            fault = _reason(error)
+        fault = next((said for said in self.engine.gathered(fault) if said), "")
+        try:
+            if self.engine.main and not fault:
+                _complete(partial, target, {**facts, "step": step, "world": self.engine.world})
+        except OSError as error:
+            fault = _reason(error)
+        fault = self.engine.gathered(fault)[0]
+        if fault:
+            if self.engine.main:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise OutputError(f"cannot save {target}: {fault}; the checkpoints before it remain")
+        if self.engine.main:
+            self._prune()
+        self.engine.barrier()
+        return target
+
+    def restore(self, parts: Mapping[str, Any]) -> Saved | None:
+        """Load the newest checkpoint that is whole; None if there is none at all.
+
+        Raises:
+            CheckpointError: None is whole, or it does not belong to this task.
+        """
+        faults = []
+        for saved in reversed(self.found()):
+            fault = "; ".join(filter(None, self.engine.gathered(self._fault(saved))))
+            if fault:
+                faults.append(fault)
+                continue
+            self._load(saved, parts)
+            return saved
+        broken = [path for path in self.folder.glob("[0-9]*") if path.is_dir()]
+        if broken:
+            reason = faults[0] if faults else f"{broken[0]} has no {FACTS}"
+            raise CheckpointError(f"no checkpoint can be resumed from: {reason}")
+        return None
+
+    @property
+    def _state_name(self) -> str:
+        return f"state-{self.engine.rank:05d}.pt" if self.engine.sharded else "state.pt"
+
+    def _fault(self, saved: Saved) -> str:
+        """Why a checkpoint cannot be used, or nothing."""
+        if self.engine.sharded and saved.facts.get("world") != self.engine.world:
+            return f"{saved.folder} was saved by {saved.facts.get('world')} processes"
+        expected = saved.facts.get("files", {}).get(self._state_name)
+        path = saved.folder / self._state_name
+        if expected is None or not path.is_file() or path.stat().st_size != expected["bytes"]:
+            return f"{path} is incomplete"
+        if sha256_file(path) != expected["sha256"]:
+            return f"{path} is damaged"
+        return ""
+
+    def _load(self, saved: Saved, parts: Mapping[str, Any]) -> None:
+        try:
+            states = torch.load(
+                saved.folder / self._state_name, map_location="cpu", weights_only=True
+            )
+            for name, part in parts.items():
+                part.load_state_dict(_spread(states[name], part))
+        except EzAudioError:
+            raise
+        except _BROKEN as error:
+            raise CheckpointError(
+                f"{saved.folder} does not belong to this run: {_reason(error)}"
+            ) from None
+
+    def _prune(self) -> None:
+        saved = self.found()
+        measured = [s for s in saved if self.measure in s.facts.get("measured", {})]
+        best = sorted(measured, key=lambda s: float(s.facts["measured"][self.measure]))
+        stay = {s.folder for s in (*saved[-self.keep_last :], *best[: self.keep_best])}
+        for each in saved:
+            if each.folder not in stay:
+                gone = each.folder.with_name(f".{each.folder.name}.gone")
+                each.folder.rename(gone)  # a kill here leaves no half checkpoint under its name
+                shutil.rmtree(gone, ignore_errors=True)
+        for rest in self.folder.glob(".*.gone"):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
+def _write(path: Path, states: Mapping[str, Any]) -> None:
+    with path.open("wb") as file:
+        torch.save(dict(states), file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _complete(partial: Path, target: Path, facts: dict[str, Any]) -> None:
+    """Describe the files, and give the folder its name."""
+    facts["files"] = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(partial.iterdir())
+    }
+    with (partial / FACTS).open("w", encoding="utf-8") as file:
+        json.dump({"format": FORMAT, **facts}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    with suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def _states(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the parts keep, this process's share of it."""
+    return {name: _mapped(part.state_dict()) for name, part in parts.items()}
+
+
+def _mapped(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return local(value.detach())
+    if isinstance(value, Mapping):
+        return {key: _mapped(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_mapped, value))
+    return value
+
+
+def _spread(saved: Any, part: Any) -> Any:
+    """Give this process's shares the form that a sharded part expects."""
+    if isinstance(part, torch.optim.Optimizer) and _is_sharded(part):
+        _fill(part)
+    return _like(saved, part.state_dict())
+
+
+def _is_sharded(optimizer: torch.optim.Optimizer) -> bool:
+    return any(hasattr(p, "placements") for g in optimizer.param_groups for p in g["params"])
+
+
+def _fill(optimizer: torch.optim.Optimizer) -> None:
+    """Make the state of an optimiser that has not made a step, without changing a weight."""
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _like(saved: Any, model: Any) -> Any:
+    if isinstance(saved, Tensor) and hasattr(model, "placements"):
+        from torch.distributed.tensor import DTensor
+
+        return DTensor.from_local(
+            saved.to(model.device),
+            model.device_mesh,
+            model.placements,
+            shape=model.shape,
+            stride=model.stride(),
+        )
+    if isinstance(saved, Mapping) and isinstance(model, Mapping):
+        return {key: _like(value, model.get(key)) for key, value in saved.items()}
+    return saved
+
+
+def _reason(error: BaseException) -> str:
+    strerror = getattr(error, "strerror", None)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return strerror or (lines[-1] if lines else type(error).__name__)

@@ -1,0 +1,389 @@
+"""Train an autoencoder against a discriminator (paper, section 2.1).
+
+The generator (the autoencoder) is paid for the distance of its output from the recording, for the
+information in its latent and, from `adversary_from` on, for what the discriminator says: the
+adversarial loss and the distance of the discriminator's inner maps. Before, the discriminator does
+not exist for it, since an output that is still noise teaches neither of them anything.
+
+With a frozen encoder the decoder alone is trained: latents that were cached and diffusion models
+that were trained on them stay valid. Sound comes first, detail second: a spectral stage for both
+ends, then an adversarial one for the decoder (RAVE, arXiv:2111.05011, section 3.2).
+
+Everything random in a step follows from (seed, step, row of the global batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from ezaudio.checkpoints import load_module, save_module
+from ezaudio.config import Config
+from ezaudio.data.crops import CropConfig, WaveformBatches
+from ezaudio.data.keys import generator_at, seed_at
+from ezaudio.data.waveforms import WaveformStore
+from ezaudio.errors import CheckpointError, InputError
+from ezaudio.training.engine import Engine, EngineConfig
+from ezaudio.training.opponent import Opponent, descend
+from ezaudio.training.optim import OptimConfig, WeightAverage
+from ezaudio.training.reconstruction import forward_cost, listen, measure
+from ezaudio.training.task import Heard, Measured, Plan
+from ezaudio.training.trainer import RunConfig
+from ezaudio.vae import Posterior, VaeConfig
+from ezaudio.vae.discriminators import DiscriminatorConfig, MultiStftDiscriminatorConfig
+from ezaudio.vae.losses import GeneratorLoss, LossConfig
+from ezaudio.vae.model import Autoencoder
+
+if TYPE_CHECKING:
+    from ezaudio.training.recipe import Job
+
+_FRESH, _NOISE = 31, 32
+_SOUNDS = 2
+_PLAIN = {"gain_db": (0.0, 0.0), "polarity": False, "mix_share": 0.0}
+
+
+class Turn(NamedTuple):
+    """Who learns in a step."""
+
+    generator: bool
+    discriminator: bool
+
+
+TURNS: dict[str, Callable[[int], Turn]] = {
+    "alternate": lambda index: Turn(index % 2 == 0, index % 2 == 1),
+    "both": lambda index: Turn(True, True),
+}
+"""Who learns when both exist. `alternate` is the authors': every other step is the discriminator's,
+so that a million steps are half a million updates of each. `both` makes one output per step and
+uses it twice, the discriminator first."""
+
+
+class VaeGanConfig(Config):
+    """Everything that the training of an autoencoder depends on, but the sounds.
+
+    Attributes:
+        model: Autoencoder.
+        discriminator: Discriminator.
+        losses: What the generator is paid for.
+        adversary_from: First step with a discriminator.
+        divergence_warmup_steps: Steps over which the weight of the divergence rises from 0.
+        turns: Name in `TURNS`.
+        frozen_encoder: Train the decoder alone.
+        ema: Decay of the weight average that is measured and exported.
+        generator, discriminator_optim: Optimisers.
+    """
+
+    model: VaeConfig
+    discriminator: DiscriminatorConfig = MultiStftDiscriminatorConfig()
+    losses: LossConfig = LossConfig()
+    adversary_from: int = Field(0, ge=0)
+    divergence_warmup_steps: int = Field(0, ge=0)
+    turns: Literal["alternate", "both"] = "alternate"
+    frozen_encoder: bool = False
+    ema: float = Field(0.999, ge=0, lt=1)
+    generator_optim: OptimConfig
+    discriminator_optim: OptimConfig
+
+
+class Crops(Protocol):
+    """Batches of waveforms as a function of the step number."""
+
+    def batch(self, index: int) -> Tensor:
+        """This rank's rows of global batch `index`: (B, 1, S)."""
+
+    def ids(self, index: int) -> tuple[str, ...]:
+        """Names of those rows."""
+
+
+class Coder(nn.Module):
+    """An autoencoder as one function, which is what data-parallel training wraps.
+
+    Args:
+        vae: Autoencoder.
+        frozen_encoder: Whether the encoder gets no gradients.
+    """
+
+    def __init__(self, vae: Autoencoder, *, frozen_encoder: bool) -> None:
+        super().__init__()
+        self.vae, self.frozen_encoder = vae, frozen_encoder
+        if frozen_encoder:
+            vae.freeze_encoder()
+
+    def forward(self, wave: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Waveform (B, 1, S) and noise (B, C, T) -> output (B, 1, S), mean and std (B, C, T)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
+            posterior = self.vae.encode(wave)
+        latent = posterior.mean + posterior.std * noise
+        output = self.vae.decode(latent)[..., : wave.shape[-1]]
+        return output, posterior.mean, posterior.std
+
+
+def row_noise(shape: tuple[int, int], rows: range, *, seed: int, index: int) -> Tensor:
+    """Standard normal noise, (rows, *shape), that follows from seed, step and row alone."""
+    keys = [(seed, _NOISE, index, row) for row in rows]
+    return torch.stack([torch.randn(shape, generator=generator_at(*key)) for key in keys])
+
+
+class VaeGanTask:
+    """Alternating updates of an autoencoder and its discriminator.
+
+    Args:
+        config: Settings.
+        crops: Waveforms to train on.
+        engine: Where it runs.
+        seed: Of the noise in the latent.
+        validation: This rank's waveforms to measure on, (B, 1, S) each.
+
+    Attributes:
+        vae, opponent: The two players.
+        average: Weight average of the autoencoder, which is measured and exported.
+    """
+
+    def __init__(
+        self,
+        config: VaeGanConfig,
+        crops: Crops,
+        *,
+        engine: Engine,
+        seed: int,
+        validation: Sequence[Tensor] = (),
+    ) -> None:
+        _refuse_sharding(engine)
+        self.config, self.crops, self.engine, self.seed = config, crops, engine, seed
+        self.validation = validation
+        self.vae = config.model.build().to(engine.device)
+        coder = Coder(self.vae, frozen_encoder=config.frozen_encoder)
+        self._coder = engine.prepare(coder)
+        self.opponent = Opponent(
+            config.discriminator.build(), config.losses, config.discriminator_optim, engine
+        )
+        self.average = WeightAverage(self.vae, config.ema)
+        self.optimizer = config.generator_optim.build(self.vae)
+        self._loss = GeneratorLoss(config.losses, self.vae.sample_rate).to(engine.device)
+
+    def start(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin from the weights of an autoencoder, those of the average too."""
+        for model in (self.vae, self.average.model):
+            model.load_state_dict(tensors)
+
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "autoencoder": self.vae,
+            "average": self.average,
+            "discriminator": self.opponent.network,
+            "autoencoder_optimizer": self.optimizer,
+            "discriminator_optimizer": self.opponent.optimizer,
+        }
+
+    def turn(self, index: int) -> Turn:
+        """Who learns in a step."""
+        start = self.config.adversary_from
+        return TURNS[self.config.turns](index - start) if index >= start else Turn(True, False)
+
+    def step(self, index: int, rate: float) -> Measured:
+        """Train for one step.
+
+        Args:
+            index: Global step, from 0.
+            rate: Share of both learning rates.
+
+        Returns:
+            `loss` of the player that learns (the generator's where both do), and its parts.
+        """
+        turn, wave = self.turn(index), self.crops.batch(index).to(self.engine.device)
+        with torch.set_grad_enabled(turn.generator):
+            output, posterior = self._reconstruct(wave, index)
+        measured: Measured = {"sound_s": wave.numel() / self.vae.sample_rate}
+        if turn.discriminator:
+            measured |= self.opponent.learn(wave, output.detach(), rate)
+        if turn.generator:
+            measured |= self._learn(wave, output, posterior, index=index, rate=rate)
+        return measured
+
+    def validate(self) -> dict[str, float]:
+        """Losses and distances of the averaged autoencoder, without noise in the latent."""
+        return measure(self.average.model, self.validation, self._loss, self.engine)
+
+    def listen(self) -> list[Heard]:
+        """The first sounds of the validation, before and after the averaged autoencoder."""
+        return listen(self.average.model, self.validation, _SOUNDS)
+
+    def export(self, folder: Path, *, step: int) -> list[Path]:
+        """Write the averaged autoencoder as `vae.safetensors`."""
+        path = folder / "vae.safetensors"
+        if self.engine.main:
+            facts = {"step": step, "recipe": _settings(self.config)}
+            tensors = self.average.model.state_dict()
+            save_module(path, tensors, kind="vae", config=self.config.model, extra=facts)
+        return [path]
+
+    def plan(self) -> Plan:
+        """Say what the training takes."""
+        rows, _, samples = self.crops.batch(0).shape
+        return plan_players(self.config, rows=rows, samples=samples, world=self.engine.world)
+
+    def describe(self, index: int) -> str:
+        """Which clips a step saw."""
+        return ", ".join(self.crops.ids(index))
+
+    def _reconstruct(self, wave: Tensor, index: int) -> tuple[Tensor, Posterior]:
+        rows, first = len(wave), self.engine.rank * len(wave)
+        shape = (self.vae.latent_channels, self.vae.frames(wave.shape[-1]))
+        noise = row_noise(shape, range(first, first + rows), seed=self.seed, index=index)
+        output, mean, std = self._coder(wave, noise.to(wave.device))
+        return output, Posterior(mean, std)
+
+    def _learn(
+        self, wave: Tensor, output: Tensor, posterior: Posterior, *, index: int, rate: float
+    ) -> Measured:
+        warm = min(1.0, (index + 1) / max(1, self.config.divergence_warmup_steps))
+        loss, terms = self._loss(output, wave, posterior, divergence_share=warm)
+        if index >= self.config.adversary_from:
+            opinion, parts = self.opponent.opinion(wave, output)
+            loss, terms = loss + opinion, terms | parts
+        self.engine.backward(loss)
+        optim = self.config.generator_optim
+        norm = self.engine.clip(self.vae, optim.clip_norm)
+        if descend(self.optimizer, rate=optim.rate * rate, norm=norm):
+            self.average.update(self.vae)
+        return {
+            "loss": loss.detach(),
+            **{name: value.detach() for name, value in terms.items()},
+            "latent_std": posterior.mean.detach().std(),
+            "posterior_std": posterior.std.detach().mean(),
+            "gradient_norm": norm,
+        }
+
+
+def _refuse_sharding(engine: Engine) -> None:
+    if engine.sharded:
+        allowed = "none: an autoencoder fits every process whole"
+        raise InputError("engine.sharding", engine.config.sharding, allowed)
+
+
+def _settings(config: VaeGanConfig) -> dict[str, Any]:
+    """What the weights depend on, and not where things lay on one machine."""
+    return config.model_dump(mode="json", include=set(VaeGanConfig.model_fields))
+
+
+def plan_players(config: VaeGanConfig, *, rows: int, samples: int, world: int) -> Plan:
+    """Say what a training takes, from its settings alone.
+
+    Args:
+        config: Settings.
+        rows: Crops of a batch on one process.
+        samples: Of a crop.
+        world: Processes.
+    """
+    with torch.device("meta"):
+        vae, judge = config.model.build(), config.discriminator.build()
+    coder = Coder(vae, frozen_encoder=config.frozen_encoder)
+    latent = (1, vae.latent_channels, vae.frames(samples))
+    made, kept = forward_cost(coder, (1, 1, samples), latent)
+    judged, kept_to_judge = forward_cost(judge, (1, 1, samples))
+    learning, judging = 3 * made + 3 * judged, 6 * judged  # a way back costs two ways forward
+    turns = {"both": learning + judging, "alternate": (learning + made + judging) / 2}
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (vae, judge)]
+    trained = sum(p.numel() for n in (vae, judge) for p in n.parameters() if p.requires_grad)
+    copies = 2 * sizes[0] + sizes[1] + 3 * trained  # the average; gradients and two moments
+    return Plan(
+        parameters=sum(sizes),
+        trainable=trained,
+        state_bytes=4 * copies * world,
+        activation_bytes=rows * (kept + kept_to_judge),
+        step_flops=rows * world * turns[config.turns],
+        notes={"batch": f"{rows * world} crops of {samples / config.model.sample_rate:g} s"},
+    )
+
+
+class VaeGanRecipe(VaeGanConfig):
+    """A run: what is trained, on what, from where.
+
+    Attributes:
+        kind: `vae-gan`.
+        output: Folder of the run.
+        engine: How it computes.
+        run: Its bounds and rhythm; the rate follows `generator_optim` for both players.
+        waveforms: Folder of a `WaveformStore`.
+        crops: What a batch is made of.
+        valid_batches: Batches of the split `valid` that are measured.
+        start: Autoencoder to begin from; a frozen encoder is worth little without one.
+    """
+
+    kind: Literal["vae-gan"] = "vae-gan"
+    output: Path
+    engine: EngineConfig = EngineConfig()
+    run: RunConfig
+    waveforms: Path
+    crops: CropConfig = CropConfig()
+    valid_batches: int = Field(8, ge=0)
+    start: Path | None = None
+
+    @property
+    def samples(self) -> int:
+        """Length of a crop."""
+        return round(self.crops.crop_s * self.model.sample_rate)
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> VaeGanRecipe:
+        longest = max(*self.discriminator.n_ffts, *self.losses.reconstruction.n_ffts)
+        if self.samples < longest:
+            raise ValueError(f"crops at least as long as the longest window, {longest} samples")
+        return self
+
+    def jobs(self) -> list[Job]:
+        """One run."""
+        from ezaudio.training.recipe import Job
+
+        def plan(world: int) -> Plan:
+            rows = -(-self.crops.rows // world)
+            found = plan_players(self, rows=rows, samples=self.samples, world=world)
+            notes = {"waveforms": str(self.waveforms), **found.notes}
+            return replace(found, steps=self.run.steps, notes=notes)
+
+        return [
+            Job(
+                name="vae-gan",
+                folder=self.output,
+                config=self,
+                run=self.run,
+                schedule=self.generator_optim,
+                make=self.build,
+                plan=plan,
+            )
+        ]
+
+    def build(self, engine: Engine) -> VaeGanTask:
+        """Open the sounds and build both players.
+
+        Raises:
+            InputError: The sounds have another rate than the autoencoder, or there are none.
+            CheckpointError: `start` cannot be read, or is no such autoencoder.
+        """
+        store, seed = WaveformStore(self.waveforms), self.run.seed
+        if store.sample_rate != self.model.sample_rate:
+            allowed = f"sounds at the autoencoder's {self.model.sample_rate} Hz"
+            raise InputError("waveforms", store.sample_rate, allowed)
+        rank, world = engine.rank, engine.world
+        crops = WaveformBatches(store, self.crops, seed=seed, rank=rank, world=world)
+        validation: list[Tensor] = []
+        if any(map(len, store.takes("valid").values())):
+            plain = self.crops.model_copy(update=_PLAIN)
+            valid = WaveformBatches(store, plain, seed=0, rank=rank, world=world, split="valid")
+            validation = [valid.batch(index) for index in range(self.valid_batches)]
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed_at(seed, _FRESH))
+            task = VaeGanTask(self, crops, engine=engine, seed=seed, validation=validation)
+        if self.start is not None:
+            try:
+                task.start(load_module(self.start, kind="vae").tensors)
+            except RuntimeError:
+                raise CheckpointError(f"{self.start}: weights of another autoencoder") from None
+        return task

@@ -1,0 +1,31 @@
+"""Networks that tell recordings from what an autoencoder makes of them.
+
+Every one maps waveforms (B, 1, S) to logits, one map per scale, and to the inner maps that feature
+matching compares. One that is new is a file here and a line in `DISCRIMINATORS`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from ezaudio.vae.discriminators.multi_stft import (
+    MultiStftDiscriminator,
+    MultiStftDiscriminatorConfig,
+    Verdict,
+)
+
+DISCRIMINATORS: dict[str, type[MultiStftDiscriminatorConfig]] = {
+    "multi-stft": MultiStftDiscriminatorConfig,
+}
+"""Every discriminator by its `kind`."""
+
+DiscriminatorConfig: TypeAlias = MultiStftDiscriminatorConfig
+"""Settings of any of them; `kind` decides."""
+
+__all__ = [
+    "DISCRIMINATORS",
+    "DiscriminatorConfig",
+    "MultiStftDiscriminator",
+    "MultiStftDiscriminatorConfig",
+    "Verdict",
+]

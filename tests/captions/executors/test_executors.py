@@ -1,0 +1,148 @@
+"""Executors do the same work; Ray does it in a process of its own, with two workers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.captions.chat_server import chat_server
+from tests.captions.conftest import asking, run_strong, table
+
+import ezaudio
+from ezaudio.captions.executors import EXECUTORS, executor_from
+from ezaudio.captions.executors.ray import _Actor
+from ezaudio.captions.shards import CaptionSet
+from ezaudio.errors import InputError
+
+Strong = Callable[[int], Path]
+
+
+class Doubler:
+    """Counts its workers and doubles numbers."""
+
+    opened = closed = 0
+
+    def open(self) -> Doubler:
+        Doubler.opened += 1
+        return self
+
+    def close(self) -> None:
+        Doubler.closed += 1
+
+    def __call__(self, task: int) -> int:
+        if task < 0:
+            raise InputError("task", task, "a number")
+        return 2 * task
+
+
+def test_the_local_executor_takes_a_task_when_the_one_before_is_done() -> None:
+    order: list[str] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(3):
+            order.append(f"task {number}")
+            yield number
+
+    for result in executor_from("local").run(Doubler(), tasks()):
+        order.append(f"result {result}")
+    assert order == ["task 0", "result 0", "task 1", "result 2", "task 2", "result 4"]
+
+
+def test_the_local_worker_is_closed_also_after_an_error_and_not_opened_for_nothing() -> None:
+    Doubler.opened = Doubler.closed = 0
+    assert list(executor_from("local").run(Doubler(), [])) == []
+    assert Doubler.opened == 0
+    with pytest.raises(InputError):
+        list(executor_from("local").run(Doubler(), [1, -1]))
+    assert (Doubler.opened, Doubler.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_an_executor_is_named_as_in_the_registry(name: str) -> None:
+    assert executor_from(name).kind == name
+
+
+def test_an_unknown_executor_or_setting_is_refused() -> None:
+    with pytest.raises(InputError, match="local, ray"):
+        executor_from("threads")
+    with pytest.raises(InputError, match="workers"):
+        executor_from("local", workers=2)
+    with pytest.raises(InputError, match="workers"):
+        executor_from("ray", workers=0)
+
+
+ON_RAY = """
+import json, sys
+from pathlib import Path
+from ezaudio.captions.build import RunSettings, label
+from ezaudio.captions.executors import executor_from
+from ezaudio.captions.sources import source_from
+
+inputs, out, source = json.loads(sys.argv[1])
+executor = executor_from("ray", workers=2, cpus=0.5, local_cpus=2)
+from ezaudio.captions.executors.ray import _ray
+_ray().init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+said = {}
+for name, settings, limits in (("rules", {}, {}), ("llm", source, {"max_requests": 12})):
+    summary = label(source_from("strong_labels", settings), [Path(inputs)], Path(out) / name,
+                    settings=RunSettings(chunk=4, **limits), executor=executor)
+    said[name] = [summary.captions, summary.finished, summary.requests, summary.passed_over]
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed"
+)
+def test_ray_with_two_workers_does_what_this_process_does(tmp_path: Path, strong: Strong) -> None:
+    inputs = strong(20)
+    run_strong(inputs, tmp_path / "here", {}, chunk=4)
+    with chat_server() as server:
+        arguments = json.dumps([str(inputs), str(tmp_path / "ray"), asking(server)])
+        done = subprocess.run(
+            [sys.executable, "-c", ON_RAY, arguments],
+            env={**os.environ, "PYTHONPATH": str(Path(ezaudio.__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout.splitlines()[-1])
+        # what the budget left over is done here: the set does not mind who goes on
+        rest = run_strong(inputs, tmp_path / "ray" / "llm", asking(server), chunk=4)
+        calls = len(server.calls)
+        run_strong(inputs, tmp_path / "ask", asking(server), chunk=4)
+    assert said["rules"] == [20, True, 0, 0]
+    assert table(tmp_path / "ray" / "rules") == table(tmp_path / "here")
+    captions, finished, requests, _ = said["llm"]
+    assert captions == requests == 12
+    assert not finished
+    assert (rest.captions, rest.finished, rest.requests, calls) == (20, True, 20, 20)
+    assert table(tmp_path / "ray" / "llm") == table(tmp_path / "ask")
+    assert not list((tmp_path / "ray" / "llm" / "journal").glob("*"))
+    assert len(CaptionSet(tmp_path / "ray" / "rules").parts()) == 5
+
+
+class Refusing:
+    """A job that cannot be opened."""
+
+    def open(self) -> Doubler:
+        raise InputError("model_path", "x", "a folder")
+
+
+def test_an_actor_sends_errors_that_a_person_can_cause_as_values(tmp_path: Path) -> None:
+    for number, task in enumerate((2, -1)):
+        (tmp_path / str(number)).write_bytes(pickle.dumps(task))
+    names = {"task": [str(tmp_path / "0"), str(tmp_path / "1")]}
+    found = [pickle.loads(row) for row in _Actor(pickle.dumps(Doubler()))(names)["result"]]
+    assert found[0] == 4
+    assert isinstance(found[1], InputError)
+    (refused, _) = (pickle.loads(row) for row in _Actor(pickle.dumps(Refusing()))(names)["result"])
+    assert str(refused) == "`model_path`: got 'x'; allowed: a folder."
