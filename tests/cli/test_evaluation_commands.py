@@ -85,7 +85,7 @@ def test_a_sweep_draws_its_curves(ezaudio, folder, manifest):
     )  # fmt: skip
     assert code == 0
     assert out.split() == ["out/sweep.json", "out/sweep.md", "out/sweep.html"]
-    assert Path("out/sweep.html").read_text().count("<svg") == 3  # FD, CLAP, KAD or KL
+    assert Path("out/sweep.html").read_text().count("<svg") == 4  # FD, CLAP, KL, KAD
     text = Path("out/sweep.md").read_text()
     assert "| guidance_scale | guidance_rescale |" in text
     assert "| 3 | 0.75 |" in text

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -235,11 +236,17 @@ def _balanced(rated: Sequence[Trial], systems: Sequence[str], count: int) -> lis
 
 
 def _apart(trials: Sequence[Trial]) -> list[Trial]:
-    """The same trials, reordered so that neighbours differ in their item where that is possible."""
+    """The same trials, reordered so that neighbours differ in their item where that is possible.
+
+    The first trial of another item comes next, unless some item needs every second place that is
+    left: then it is that item's turn.
+    """
     left = list(trials)
     ordered: list[Trial] = []
     while left:
         last = ordered[-1].item if ordered else None
-        index = next((i for i, trial in enumerate(left) if trial.item != last), 0)
-        ordered.append(left.pop(index))
+        item, most = Counter(trial.item for trial in left).most_common(1)[0]
+        due = item if 2 * most > len(left) and item != last else None
+        fits = (i for i, t in enumerate(left) if t.item != last and due in (None, t.item))
+        ordered.append(left.pop(next(fits, 0)))
     return ordered
