@@ -84,10 +84,11 @@ def test_a_sweep_draws_its_curves(ezaudio, folder, manifest):
         "steps=1", "--guidance-scale", "1,3", "--guidance-rescale", "0,0.75", "-o", "out", "-q",
     )  # fmt: skip
     assert code == 0
-    assert out.split() == ["out/sweep.json", "out/sweep.md", "out/sweep.html"]
+    assert out.split() == [f"out/sweep.{kind}" for kind in ("json", "md", "html", "svg")]
     assert Path("out/sweep.html").read_text().count("<svg") == 4  # FD, CLAP, KL, KAD
     text = Path("out/sweep.md").read_text()
     assert "| guidance_scale | guidance_rescale |" in text
+    assert "| FD | bias of FD |" in text
     assert "| 3 | 0.75 |" in text
 
 

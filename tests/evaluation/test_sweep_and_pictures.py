@@ -1,10 +1,11 @@
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.pictures import Dot, Line, dot_plot, line_plot, palette_png
+from ezaudio.evaluation.pictures import Dot, Line, dot_plot, line_plot, palette_png, side_by_side
 from ezaudio.evaluation.results import Score, show
 from ezaudio.evaluation.sweep import grid_cells, run_cells
 
@@ -71,6 +72,16 @@ class TestPictures:
     def test_equal_numbers_can_be_drawn_too(self):
         assert "<svg" in dot_plot("x", [Dot("a", 0.0), Dot("b", 0.0)])
         assert "<svg" in line_plot("x", "x", "y", [Line("one", ((1.0, 2.0),))])
+
+    def test_pictures_are_put_side_by_side_on_one_ground(self):
+        plot = line_plot("x", "x", "y", [Line("one", ((1.0, 2.0), (2.0, 3.0)))])
+        text = side_by_side("three", [plot, plot, plot])
+        root = ElementTree.fromstring(text)
+        inner = root.findall("{http://www.w3.org/2000/svg}svg")
+        width, height = (int(n) for n in inner[0].attrib["viewBox"].split()[2:])
+        places = [(int(one.attrib["x"]), int(one.attrib["y"])) for one in inner]
+        assert places == [(0, 0), (width, 0), (0, height)]
+        assert root.attrib["viewBox"] == f"0 0 {2 * width} {2 * height}"
 
     def test_a_picture_is_a_png_of_its_size(self):
         content = palette_png(np.arange(12, dtype=np.uint8).reshape(3, 4))

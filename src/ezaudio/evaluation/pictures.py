@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ezaudio.spectrogram import log_mel_db
 PALETTE = ("#4b3f8f", "#c8553d", "#2a7f62", "#b8860b", "#3a6ea5", "#8c4a7f")
 _INK, _FAINT = "#26262e", "#d8d8e0"
 _FLOOR_DB = -80.0
+_VIEW_BOX = re.compile(r'viewBox="0 0 (\d+) (\d+)"')
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,24 @@ def line_plot(title: str, x_title: str, y_title: str, lines: Sequence[Line]) -> 
         parts.append(f'<circle cx="{left + 6}" cy="{y_legend}" r="4.5" fill="{colour}"/>')
         parts.append(_text(left + 18, y_legend + 4, line.label))
     return _svg(width, height + legend, title, parts)
+
+
+def side_by_side(title: str, pictures: Sequence[str], *, columns: int = 2) -> str:
+    """Pictures of `line_plot` or `dot_plot` as one picture, row by row."""
+    sizes = [tuple(int(n) for n in _VIEW_BOX.findall(picture)[0]) for picture in pictures]
+    width, height = (max(size[axis] for size in sizes) for axis in (0, 1))
+    placed = [
+        picture.replace(
+            "<svg ",
+            f'<svg x="{number % columns * width}" y="{number // columns * height}" '
+            f'width="{size[0]}" height="{size[1]}" ',
+            1,
+        )
+        for number, (picture, size) in enumerate(zip(pictures, sizes, strict=True))
+    ]
+    across, down = min(columns, len(pictures)), -(-len(pictures) // columns)
+    ground = f'<rect width="{across * width}" height="{down * height}" fill="#fff"/>'
+    return _svg(across * width, down * height, title, [ground, *placed])
 
 
 def spectrogram_thumbnail(samples: npt.NDArray[np.float32], sample_rate: int) -> bytes:

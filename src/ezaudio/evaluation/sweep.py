@@ -20,7 +20,7 @@ from pydantic import Field
 from ezaudio.checkpoints import read_module_info, write_bytes
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.pictures import Line, line_plot
+from ezaudio.evaluation.pictures import Line, line_plot, side_by_side
 from ezaudio.evaluation.report.markdown import heading, interval_note
 from ezaudio.evaluation.results import Results, Row, column_title, show
 from ezaudio.evaluation.run import Setup, evaluate, make
@@ -168,10 +168,11 @@ def measure(cells: Sequence[Cell], order: Order, setup: Setup) -> Results:
 def write_sweep(
     cells: Sequence[Cell], results: Results, folder: Path, layout: Layout
 ) -> list[Path]:
-    """Write `sweep.json`, `sweep.md` and `sweep.html`."""
+    """Write `sweep.json`, `sweep.md`, `sweep.html` and, where there are curves, `sweep.svg`."""
     rows = {row.title: row for row in results.systems}
     table = sweep_markdown(cells, results, layout)
-    plots = "".join(f"<figure>{plot}</figure>" for plot in sweep_plots(cells, results))
+    drawn = sweep_plots(cells, results)
+    plots = "".join(f"<figure>{plot}</figure>" for plot in drawn)
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1"><title>Sweep</title>'
@@ -191,6 +192,8 @@ def write_sweep(
         "sweep.md": table,
         "sweep.html": page,
     }
+    if drawn:
+        contents["sweep.svg"] = side_by_side("Sweep", drawn) + "\n"
     for name, content in contents.items():
         write_bytes(folder / name, content.encode())
     return [folder / name for name in contents]
@@ -203,18 +206,32 @@ def sweep_markdown(cells: Sequence[Cell], results: Results, layout: Layout) -> s
     labels = [*wanted, *(n for cell in cells for n in cell.labels if n not in wanted)]
     labels = list(dict.fromkeys(labels))
     columns = results.columns
-    head = [*labels, "N", *(column_title(column) for column in columns)]
+    head = [*labels, "N", *(title for column in columns for title in _titles(column))]
     lines = [heading(results), "", _line(head), _line(["---"] * len(head))]
     for cell in cells:
         row = rows[cell.name]
-        shown = [show(row.scores.get(column), column.partition("/")[2]) for column in columns]
+        shown = [text for column in columns for text in _shown(row, column)]
         count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
         lines.append(_line([*(str(cell.labels.get(n, "")) for n in labels), count, *shown]))
     for floor in (row for row in results.rows if row.kind == "floor"):
-        shown = [show(floor.scores.get(c), c.partition("/")[2]) for c in columns]
+        shown = [text for column in columns for text in _shown(floor, column)]
         first = [floor.title, *[""] * (len(labels) - 1)]
         lines.append(_line([*first, str(floor.count), *shown]))
     return "\n".join([*lines, "", f"- {interval_note(results)}"]) + "\n"
+
+
+def _titles(column: str) -> list[str]:
+    title = column_title(column)
+    return [title, f"bias of {title}"] if column.endswith("/fd") else [title]
+
+
+def _shown(row: Row, column: str) -> list[str]:
+    """A score, and beside an FD what two equal sets of this size would have."""
+    score, metric = row.scores.get(column), column.partition("/")[2]
+    if metric != "fd":
+        return [show(score, metric)]
+    bias = None if score is None else score.extra.get("bias")
+    return [show(score, metric), "–" if bias is None else f"{bias:.2f}"]
 
 
 def sweep_plots(cells: Sequence[Cell], results: Results) -> list[str]:

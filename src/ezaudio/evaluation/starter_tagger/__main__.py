@@ -2,7 +2,7 @@
 
     python -m ezaudio.evaluation.starter_tagger data/packed OUT/tagger.safetensors
 
-The first argument is a folder made by `python -m ezaudio.training pack`.
+The first argument is a folder made by `ezaudio data pack`.
 """
 
 from __future__ import annotations
