@@ -7,6 +7,8 @@ from tests.evaluation.conftest import RATE, write_sounds
 from ezaudio.errors import InputError
 from ezaudio.evaluation.anchors import ANCHORS, halves, other_recordings
 from ezaudio.evaluation.clips import LISTS, Item, read_folder, read_items, with_captions
+from ezaudio.evaluation.sources import Changed, content_hash, open_source
+from ezaudio.types import Clip
 
 AUDIOCAPS = """audiocap_id,youtube_id,start_time,caption
 103549,7fmOlUlwoNg,20,Constant rattling noise and sharp vibrations
@@ -89,8 +91,20 @@ class TestAnchors:
     def test_an_anchor_has_the_names_of_the_recordings_and_is_the_same_again(self, real, name):
         made, again = ANCHORS[name](real), ANCHORS[name](real)
         assert made.names == real.names
+        assert made.title == name
         for a, b in zip(made.sources, again.sources, strict=True):
-            assert a == b if isinstance(a, Path) else np.array_equal(a.samples, b.samples)
+            assert np.array_equal(open_source(a).samples, open_source(b).samples)
+            assert content_hash(a) == content_hash(b)
+
+    def test_the_content_of_a_change_follows_from_its_source_and_its_name(self, real):
+        def refused(_: Clip) -> Clip:
+            raise AssertionError("made for a hash")
+
+        first, second = real.sources[:2]
+        changes = [(first, "a"), (first, "b"), (second, "a")]
+        hashes = {content_hash(Changed(source, name, refused)) for source, name in changes}
+        assert len(hashes) == 3
+        assert content_hash(Changed(Changed(first, "a", refused), "b", refused)) not in hashes
 
     def test_shuffling_leaves_no_recording_in_its_place(self, real):
         made = ANCHORS["shuffled"](real)
@@ -98,7 +112,7 @@ class TestAnchors:
         assert all(a != b for a, b in zip(made.sources, real.sources, strict=True))
 
     def test_the_low_pass_takes_the_upper_half_away(self, real):
-        clip = ANCHORS["low-passed"](real).sources[0]
+        clip = open_source(ANCHORS["low-passed"](real).sources[0])
         power = np.abs(np.fft.rfft(clip.samples)) ** 2
         hz = np.fft.rfftfreq(len(clip.samples), 1 / RATE)
         assert power[hz > 5000].sum() < 1e-3 * power[hz < 3500].sum()

@@ -5,9 +5,10 @@ import pytest
 
 from ezaudio.audio import write_audio
 from ezaudio.errors import InputError
-from ezaudio.evaluation.cache import FeatureCache, content_hash
+from ezaudio.evaluation.cache import FeatureCache
 from ezaudio.evaluation.metrics import METRICS, MetricSettings
 from ezaudio.evaluation.protocol import PROTOCOLS, Panel, find_protocol, require_one_hash
+from ezaudio.evaluation.sources import content_hash
 from ezaudio.types import Clip
 
 WEIGHTS = {"panns-16k": "a" * 64, "clap-general": "b" * 64}

@@ -8,16 +8,17 @@ clips.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from ezaudio.audio import read_audio
 from ezaudio.evaluation.clips import ClipSet, Item
+from ezaudio.evaluation.sources import Changed
 from ezaudio.types import Clip
 
 Samples = npt.NDArray[np.float32]
@@ -27,26 +28,27 @@ LOW_PASS_HZ = 8000.0
 _FILTER_ORDER = 10
 
 
-def _clip(source: Path | Clip) -> Clip:
-    return source if isinstance(source, Clip) else read_audio(source)
-
-
 def silence(real: ClipSet) -> ClipSet:
     """Digital silence as long as each recording."""
-    clips = [_clip(source) for source in real.sources]
-    made = tuple(Clip(np.zeros_like(clip.samples), clip.sample_rate) for clip in clips)
-    return replace(real, title="silence", sources=made)
+
+    def make(clip: Clip) -> Clip:
+        return Clip(np.zeros_like(clip.samples), clip.sample_rate)
+
+    return _changed(real, "silence", "silence", make)
 
 
 def noise(real: ClipSet) -> ClipSet:
-    """White noise at -20 dB as long as each recording."""
-    generator = np.random.default_rng(0)
+    """White noise at -20 dB as long as each recording; its seed is the clip's name."""
     made = []
-    for source in real.sources:
-        clip = _clip(source)
-        drawn = generator.standard_normal(len(clip.samples)) * 10 ** (NOISE_DB / 20)
-        made.append(Clip(np.clip(drawn, -1, 1).astype(np.float32), clip.sample_rate))
+    for item, source in zip(real.items, real.sources, strict=True):
+        seed = zlib.crc32(item.name.encode())
+        made.append(Changed(source, f"white noise {NOISE_DB} dB {seed}", partial(_noise, seed)))
     return replace(real, title="noise", sources=tuple(made))
+
+
+def _noise(seed: int, clip: Clip) -> Clip:
+    drawn = np.random.default_rng(seed).standard_normal(len(clip.samples)) * 10 ** (NOISE_DB / 20)
+    return Clip(np.clip(drawn, -1, 1).astype(np.float32), clip.sample_rate)
 
 
 def shuffled(real: ClipSet) -> ClipSet:
@@ -59,16 +61,20 @@ def shuffled(real: ClipSet) -> ClipSet:
 
 def low_passed(real: ClipSet) -> ClipSet:
     """Each recording without what lies above 8 kHz; files with no more lose half their band."""
-    made = []
-    for source in real.sources:
-        clip = _clip(source)
+
+    def make(clip: Clip) -> Clip:
         enough = clip.sample_rate > 2.2 * LOW_PASS_HZ
         cut = LOW_PASS_HZ if enough else clip.sample_rate / 4
         sections = signal.butter(_FILTER_ORDER, cut, fs=clip.sample_rate, output="sos")
-        made.append(
-            Clip(signal.sosfilt(sections, clip.samples).astype(np.float32), clip.sample_rate)
-        )
-    return replace(real, title="low-passed", sources=tuple(made))
+        kept: Samples = signal.sosfilt(sections, clip.samples).astype(np.float32)
+        return Clip(kept, clip.sample_rate)
+
+    return _changed(real, "low-passed", f"low-pass {LOW_PASS_HZ} Hz {_FILTER_ORDER}", make)
+
+
+def _changed(real: ClipSet, title: str, change: str, make: Callable[[Clip], Clip]) -> ClipSet:
+    sources = tuple(Changed(source, change, make) for source in real.sources)
+    return replace(real, title=title, sources=sources)
 
 
 ANCHORS: dict[str, Callable[[ClipSet], ClipSet]] = {

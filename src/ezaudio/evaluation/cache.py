@@ -20,11 +20,8 @@ from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 
 from ezaudio.errors import OutputError
-from ezaudio.types import Clip
 
 Heard = Mapping[str, npt.NDArray[np.float32]]
-
-_HASH_BLOCK_BYTES = 1 << 20
 
 
 def default_cache() -> Path:
@@ -32,19 +29,6 @@ def default_cache() -> Path:
     root = os.environ.get("EZAUDIO_CACHE") or os.environ.get("XDG_CACHE_HOME")
     folder = Path(root) if root else Path.home() / ".cache"
     return (folder if os.environ.get("EZAUDIO_CACHE") else folder / "ezaudio") / "features.sqlite"
-
-
-def content_hash(source: Path | Clip) -> str:
-    """Hash of a file's bytes, or of a clip's samples and rate."""
-    digest = hashlib.sha256()
-    if isinstance(source, Clip):
-        digest.update(str((source.sample_rate, source.samples.shape)).encode())
-        digest.update(np.ascontiguousarray(source.samples, dtype=np.float32).tobytes())
-        return digest.hexdigest()
-    with source.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class FeatureCache:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ezaudio.errors import InputError
 from ezaudio.evaluation.evidence import listed
-from ezaudio.types import Clip
+from ezaudio.evaluation.sources import Source
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
 LISTS = Path(__file__).with_name("lists")
@@ -47,12 +47,12 @@ class ClipSet:
     Attributes:
         title: for tables.
         items: what the sounds are.
-        sources: the sounds: files, or clips in memory.
+        sources: the sounds: files, clips in memory, or changes of them.
     """
 
     title: str
     items: tuple[Item, ...]
-    sources: tuple[Path | Clip, ...]
+    sources: tuple[Source, ...]
 
     def __post_init__(self) -> None:
         """Raise InputError when a name occurs twice."""

@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.cache import FeatureCache, Heard, content_hash
+from ezaudio.evaluation.cache import FeatureCache, Heard
 from ezaudio.evaluation.clips import ClipSet, Item, captions_of
 from ezaudio.evaluation.ears import Ear, open_ear, print_ear
 from ezaudio.evaluation.evidence import Evidence
 from ezaudio.evaluation.metrics.copies import likeness
 from ezaudio.evaluation.metrics.faults import SoundFacts
 from ezaudio.evaluation.protocol import Panel, Protocol
+from ezaudio.evaluation.sources import Source, content_hash, open_source
 from ezaudio.evaluation.waveform import Loading, load_sound
-from ezaudio.types import Clip
 
 Array = npt.NDArray[np.floating]
 Progress = Callable[[str, int, int], None]
@@ -54,6 +54,7 @@ class Listener:
     bank: npt.NDArray[np.float32] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     heard_new: int = 0
+    _contents: dict[Path, str] = field(default_factory=dict)
     _ears: dict[str, Ear] = field(default_factory=dict)
     _texts: dict[tuple[str, tuple[str, ...]], Array] = field(default_factory=dict)
 
@@ -78,7 +79,7 @@ class Listener:
             AudioFileError: a sound cannot be read.
         """
         begun = time.perf_counter()
-        contents = [content_hash(source) for source in clips.sources]
+        contents = self._hashes(clips)
         self._spend("hash", begun)
         return {
             panel.extractor: self._evidence(panel, clips, contents)
@@ -89,9 +90,12 @@ class Listener:
     def fill_bank(self, training: ClipSet) -> None:
         """Take the prints of training recordings, to find copies of them."""
         ear = print_ear(BANK_HOP_FRAMES)
-        contents = [content_hash(source) for source in training.sources]
+        contents = self._hashes(training)
         heard = self._listen(ear, Loading(), training, contents, "training prints")
         self.bank = np.concatenate([found["prints"] for found in heard])
+
+    def _hashes(self, clips: ClipSet) -> list[str]:
+        return [content_hash(source, self._contents) for source in clips.sources]
 
     def _evidence(self, panel: Panel, clips: ClipSet, contents: Sequence[str]) -> Evidence:
         ear = self.ear(panel.extractor)
@@ -134,7 +138,7 @@ class Listener:
                 self.progress(title, index + 1, len(clips.sources))
         return found
 
-    def _hear_one(self, ear: Ear, loading: Loading, source: Path | Clip) -> Heard:
+    def _hear_one(self, ear: Ear, loading: Loading, source: Source) -> Heard:
         begun = time.perf_counter()
         if ear.sample_rate:
             samples, rate = load_sound(source, ear.sample_rate, loading), ear.sample_rate
@@ -179,10 +183,8 @@ def _frames(heard: Sequence[Heard]) -> npt.NDArray[np.object_] | None:
     return frames
 
 
-def _as_it_is(source: Path | Clip) -> tuple[npt.NDArray[np.float32], int]:
-    from ezaudio.audio import read_audio
-
-    clip = source if isinstance(source, Clip) else read_audio(source)
+def _as_it_is(source: Source) -> tuple[npt.NDArray[np.float32], int]:
+    clip = open_source(source)
     return clip.samples, clip.sample_rate
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ezaudio.audio import read_audio, resample
 from ezaudio.config import Config
 from ezaudio.errors import InputError
-from ezaudio.types import Clip
+from ezaudio.evaluation.sources import Source, open_source
 
 Samples = npt.NDArray[np.float32]
 
@@ -45,13 +45,14 @@ class Loading(Config):
     shortest_samples: int = 1
 
 
-def load_sound(source: Path | Clip, sample_rate: int, loading: Loading) -> Samples:
+def load_sound(source: Source, sample_rate: int, loading: Loading) -> Samples:
     """Read a sound as a protocol hears it: float32 (S,) at `sample_rate`.
 
     Raises:
         AudioFileError: the file cannot be read.
     """
-    if isinstance(source, Clip):
+    if not isinstance(source, Path):
+        source = open_source(source)
         channels, rate = np.atleast_2d(source.samples), source.sample_rate
     else:
         clip = read_audio(source, mono=False)

@@ -20,13 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ezaudio.audio import encode_audio, peak_guard, read_audio
+from ezaudio.audio import encode_audio, peak_guard
 from ezaudio.checkpoints import write_bytes
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError, OutputError
 from ezaudio.evaluation.clips import ClipSet
 from ezaudio.evaluation.evidence import listed
 from ezaudio.evaluation.metrics.faults import loudness_lufs
+from ezaudio.evaluation.sources import open_source
 from ezaudio.types import Clip
 
 STUDY_FILE = "study.json"
@@ -198,7 +199,7 @@ def _common_names(everyone: Mapping[str, ClipSet]) -> list[str]:
 def _write_trial(folder: Path, seed: int, system: str, clips: ClipSet, name: str) -> Trial:
     index = clips.names.index(name)
     source = clips.sources[index]
-    sound = at_loudness(source if isinstance(source, Clip) else read_audio(source))
+    sound = at_loudness(open_source(source))
     digest = hashlib.sha256(f"{seed}:{system}:{name}".encode()).hexdigest()[:16]
     content = encode_audio(sound.samples, sound.sample_rate, format="wav")
     write_bytes(folder / "clips" / f"{digest}.wav", content)
