@@ -31,6 +31,10 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "lora": "Fit an adapter to your own sounds (also: train lora), or merge adapters.",
         "caption": "Caption recordings that nobody has labelled; filter and clean captions.",
         "train": "Train a model from a recipe: all stages, resumable, on one process or many.",
+        "evaluate": "Score sounds, or a model, under a named protocol.",
+        "compare": "Score several systems under one protocol, side by side.",
+        "sweep": "Score a model over settings, or finished training runs; the paper's figures.",
+        "listen": "Build, serve and report a listening test.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }
 )

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.metrics import frechet_distance
+from ezaudio.evaluation.metrics import frechet_bias, frechet_distance
 
 
 def test_one_feature_is_a_matter_of_means_and_deviations():
@@ -47,3 +47,20 @@ def test_equal_sets_are_at_no_distance(clips):
 def test_sets_that_have_no_distance_are_refused(bad):
     with pytest.raises(InputError, match="generated"):
         frechet_distance(np.zeros((4, 3)), bad)
+
+
+def test_the_bias_of_one_gaussian_feature_is_three_variances_over_n():
+    # E (m1 - m2)^2 = 2 s^2 / n; the variance of a deviation is s^2 / 2n, so E (s1 - s2)^2 = s^2 / n
+    features = np.random.default_rng(1).normal(scale=2.0, size=(4000, 1))
+    bias = frechet_bias(features, 50, 50, draws=400)
+    assert bias == pytest.approx(3 * features.var() / 50, rel=0.2)
+
+
+def test_the_bias_falls_with_the_number_of_clips():
+    features = np.random.default_rng(1).normal(size=(200, 32))
+    small, large = (frechet_bias(features, n, n) for n in (50, 400))
+    assert small > 4 * large
+
+
+def test_clips_that_are_all_the_same_have_no_bias():
+    assert frechet_bias(np.ones((5, 3)), 5, 5) == 0

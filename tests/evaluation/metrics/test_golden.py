@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ezaudio.evaluation.evidence import Evidence
 from ezaudio.evaluation.metrics import (
     METRICS,
-    FeatureTable,
+    MetricSettings,
+    Sides,
     frechet_distance,
     inception_score,
     sigmoid_kl,
@@ -40,12 +42,16 @@ def test_the_inception_score_is_the_references():
 def test_the_registered_metrics_give_the_same_numbers_whatever_the_order_of_the_files():
     names = tuple(f"{i}.wav" for i in range(len(REFERENCE)))
     order = np.random.default_rng(0).permutation(len(names))
-    reference = FeatureTable(names, GOLDEN["in/features_reference"][:96], REFERENCE)
-    generated = FeatureTable(
-        tuple(names[i] for i in order), GOLDEN["in/features_generated"][order], GENERATED[order]
+    real = Evidence(names, features=GOLDEN["in/features_reference"][:96], logits=REFERENCE)
+    made = Evidence(
+        tuple(names[i] for i in order),
+        features=GOLDEN["in/features_generated"][order],
+        logits=GENERATED[order],
     )
-    scores = {k: v for metric in METRICS.values() for k, v in metric(reference, generated).items()}
-    assert scores["kl_softmax"] == pytest.approx(float(GOLDEN["out/kl_softmax"]), rel=1e-4)
-    assert scores["kl_sigmoid"] == pytest.approx(float(GOLDEN["out/kl_sigmoid"]), rel=1e-4)
-    assert scores["fd"] > 0
-    assert scores["is_mean"] > 1
+    sides = Sides(real, (made,), MetricSettings())
+    values = {name: METRICS[name].measure(sides) for name in ("kl", "kl_sigmoid", "fd", "is")}
+    assert values["kl"].interval.value == pytest.approx(float(GOLDEN["out/kl_softmax"]), rel=1e-4)
+    expected = float(GOLDEN["out/kl_sigmoid"])
+    assert values["kl_sigmoid"].interval.value == pytest.approx(expected, rel=1e-4)
+    assert 0 < values["fd"].extra["bias"] < values["fd"].interval.value
+    assert values["is"].interval.low < values["is"].interval.value

@@ -2,11 +2,17 @@ import numpy as np
 import pytest
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.metrics import METRICS, FeatureTable, sigmoid_kl, softmax_kl
+from ezaudio.evaluation.evidence import Evidence
+from ezaudio.evaluation.metrics import METRICS, MetricSettings, Sides, sigmoid_kl, softmax_kl
 
 
-def table(names: tuple[str, ...], logits: np.ndarray) -> FeatureTable:
-    return FeatureTable(names, np.zeros((len(names), 2)), logits)
+def evidence(names: tuple[str, ...], logits: np.ndarray) -> Evidence:
+    return Evidence(names, logits=logits)
+
+
+def score(name: str, reference: Evidence, generated: Evidence) -> float:
+    sides = Sides(reference, (generated,), MetricSettings())
+    return METRICS[name].measure(sides).interval.value
 
 
 def test_exclusive_classes_by_hand_for_two_pairs():
@@ -38,30 +44,41 @@ def test_extreme_logits_stay_finite():
         assert divergence(extreme, extreme)[0] == pytest.approx(0, abs=1e-5)
 
 
+def test_both_directions_are_named():
+    # reference (3/4, 1/4), generated (1/2, 1/2): the two directions differ
+    reference, generated = (
+        evidence(("a",), np.log([[3.0, 1.0]])),
+        evidence(("a",), np.zeros((1, 2))),
+    )
+    forward = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
+    backward = 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25)
+    assert score("kl", reference, generated) == pytest.approx(forward, abs=5e-6)
+    assert score("kl_reverse", reference, generated) == pytest.approx(backward, abs=5e-6)
+
+
 def test_pairs_are_found_by_name():
     logits = np.random.default_rng(0).normal(size=(3, 4))
-    scores = METRICS["kl"](
-        table(("a", "b", "c"), logits), table(("c", "a", "b"), logits[[2, 0, 1]])
-    )
-    assert scores == pytest.approx({"kl_softmax": 0, "kl_sigmoid": 0}, abs=1e-5)
+    reference = evidence(("a", "b", "c"), logits)
+    generated = evidence(("c", "a", "b"), logits[[2, 0, 1]])
+    assert score("kl", reference, generated) == pytest.approx(0, abs=1e-5)
+    assert score("kl_sigmoid", reference, generated) == pytest.approx(0, abs=1e-5)
 
 
 def test_missing_pairs_are_named():
-    logits = np.zeros((3, 2))
+    reference = evidence(("a.wav", "b.wav", "c.wav"), np.zeros((3, 2)))
+    generated = evidence(("a.wav", "c.wav", "d.wav"), np.zeros((3, 2)))
     with pytest.raises(InputError, match=r"b\.wav, d\.wav"):
-        METRICS["kl"](
-            table(("a.wav", "b.wav", "c.wav"), logits), table(("a.wav", "c.wav", "d.wav"), logits)
-        )
+        score("kl", reference, generated)
 
 
 def test_a_name_may_occur_once():
     with pytest.raises(InputError, match=r"got 'a'; allowed: each clip once"):
-        table(("a", "b", "a"), np.zeros((3, 2)))
+        evidence(("a", "b", "a"), np.zeros((3, 2)))
 
 
 def test_rows_and_names_must_be_as_many():
-    with pytest.raises(InputError, match="features"):
-        table(("a", "b"), np.zeros((3, 2)))
+    with pytest.raises(InputError, match="logits"):
+        evidence(("a", "b"), np.zeros((3, 2)))
 
 
 @pytest.mark.parametrize("bad", [np.zeros((3, 2)), np.zeros(2), np.full((2, 2), np.inf)])

@@ -1,0 +1,136 @@
+"""`ezaudio evaluate`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
+from ezaudio.cli.progress import note
+from ezaudio.config import load_config
+from ezaudio.errors import InputError
+from ezaudio.evaluation.hearing import Progress
+from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.report import write_reports
+from ezaudio.evaluation.run import evaluate as score
+from ezaudio.evaluation.run import in_processes, make
+from ezaudio.evaluation.systems import AnyConfig
+from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
+from ezaudio.evaluation.systems.folder import FolderConfig
+
+FLAGS.update({"sounds": "SOUNDS", "model": "--model", "settings": "--set", "copies": "--copies"})
+
+Folder = Annotated[Path, typer.Option("-o", "--output", help="Folder of sounds and reports.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the model, as NAME=VALUE; repeatable."),
+]
+Processes = Annotated[int, typer.Option(help="Make sounds in so many processes.", min=1)]
+Copies = Annotated[
+    bool, typer.Option("--copies", help="Look for copies of the manifest's `train` recordings.")
+]
+Unpaired = Annotated[
+    bool, typer.Option("--unpaired", help="Sounds and recordings have names of their own.")
+]
+Paper = Annotated[
+    bool, typer.Option("--paper", help="Put the paper's numbers into a column of their own.")
+]
+
+
+@options_from(EvaluationOptions)
+def evaluate(
+    sounds: Annotated[
+        Path | None, typer.Argument(help="A folder of sounds to score.", show_default=False)
+    ] = None,
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="A model that makes the sounds of the manifest.")
+    ] = None,
+    output: Folder,
+    settings: Settings = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")] = "auto",
+    processes: Processes = 1,
+    copies: Copies = False,
+    unpaired: Unpaired = False,
+    paper: Paper = False,
+    quiet: Quiet = False,
+    **given: Any,
+) -> None:
+    """Score sounds, or a model, under a protocol; reports as JSON, Markdown and HTML."""
+    config = _system(sounds, model, settings or [], device)
+    options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
+    system = config.build()
+    with progress_lines(quiet=quiet) as progress:
+        order, setup = prepare(
+            options, output, sounds=sounds, copies=copies, unpaired=unpaired, progress=progress
+        )
+        if processes > 1:
+            in_processes(config, order, setup, processes)
+        else:
+            make(system, order, setup)
+        if order.shard[1] > 1:
+            note(f"share {options.shard} is made; score without --shard", quiet=quiet)
+            return
+        results = score([system], order, setup)
+    for path in write_reports(results, output, paper=paper):
+        print(path)
+
+
+def _system(sounds: Path | None, model: str | None, settings: list[str], device: str) -> AnyConfig:
+    if (sounds is None) == (model is None):
+        raise InputError("sounds", sounds and str(sounds), "a folder of sounds, or --model")
+    if sounds is not None:
+        return FolderConfig(name=sounds.name or "sounds", folder=sounds)
+    assert model is not None
+    name = re.sub(r"[^\w.-]+", "-", Path(model).name) or "model"
+    return EzAudioConfig(name=name, model=model, settings=read_settings(settings), device=device)
+
+
+def read_settings(given: list[str]) -> dict[str, Any]:
+    """Read `NAME=VALUE`, the values being YAML.
+
+    Raises:
+        InputError: not of that form.
+    """
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise InputError("settings", text, "NAME=VALUE")
+        try:
+            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError("settings", text, "NAME=VALUE with a plain value") from None
+    return found
+
+
+@contextmanager
+def progress_lines(*, quiet: bool) -> Iterator[Progress | None]:
+    """Give a callback that moves a bar on stderr; None when it is to be quiet."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, redirect_stdout=False, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def tell(title: str, done: int, total: int) -> None:
+            bar.update(task, description=title, completed=done, total=total)
+
+        yield tell

@@ -1,0 +1,79 @@
+"""`ezaudio sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from ezaudio.cli.evaluate import Folder, Settings, progress_lines, read_settings
+from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
+from ezaudio.config import load_config
+from ezaudio.errors import InputError
+from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.sweep import Layout, grid_cells, measure, run_cells, write_sweep
+
+FLAGS.update({"runs": "RUNS", "layout": "--layout"})
+LAYOUTS: tuple[Layout, ...] = ("grid", "table-1", "table-2", "figure-2")
+
+
+def _axis(text: str) -> Any:
+    return Annotated[str | None, typer.Option(show_default=False, help=f"{text}, as 1,3,5.")]
+
+
+@options_from(EvaluationOptions)
+def sweep(
+    runs: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A YAML file of finished runs, in place of a grid.", show_default=False
+        ),
+    ] = None,
+    *,
+    output: Folder,
+    model: Annotated[str, typer.Option(help="The model whose settings are swept.")] = "starter",
+    layout: Annotated[str, typer.Option(help=f"{', '.join(LAYOUTS)}.")] = "grid",
+    guidance_scale: _axis("CFG scales") = None,  # type: ignore[valid-type]
+    guidance_rescale: _axis("Rescaling factors") = None,  # type: ignore[valid-type]
+    steps: _axis("Numbers of steps") = None,  # type: ignore[valid-type]
+    sampler: _axis("Samplers") = None,  # type: ignore[valid-type]
+    settings: Settings = None,
+    quiet: Quiet = False,
+    **given: Any,
+) -> None:
+    """Score a model over a grid of settings, or finished runs: the paper's figures and tables."""
+    if layout not in LAYOUTS:
+        raise InputError("layout", layout, f"one of {', '.join(LAYOUTS)}")
+    shared = read_settings(settings or [])
+    if runs is not None:
+        cells = run_cells(runs, shared)
+    else:
+        axes = {
+            "guidance_scale": guidance_scale,
+            "guidance_rescale": guidance_rescale,
+            "steps": steps,
+            "sampler": sampler,
+        }
+        cells = grid_cells(
+            model, shared, {name: _values(name, text) for name, text in axes.items()}
+        )
+    options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
+    with progress_lines(quiet=quiet) as progress:
+        order, setup = prepare(options, output, progress=progress)
+        results = measure(cells, order, setup)
+    for path in write_sweep(cells, results, output, layout):
+        print(path)
+
+
+def _values(name: str, text: str | None) -> list[Any]:
+    if text is None:
+        return []
+    try:
+        values = yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError:
+        values = None
+    if not values or any(isinstance(value, dict | list) for value in values):
+        raise InputError(name, text, "values separated by commas")
+    return list(values)

@@ -1,0 +1,218 @@
+"""From sounds to evidence: every panel of a protocol listens to every clip once.
+
+What an extractor heard is kept by content, so a second run, another table with the same sounds, or
+another process that shares the cache listens to nothing again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ezaudio.errors import InputError
+from ezaudio.evaluation.cache import FeatureCache, Heard
+from ezaudio.evaluation.clips import ClipSet, Item, captions_of
+from ezaudio.evaluation.ears import Ear, open_ear, print_ear
+from ezaudio.evaluation.evidence import Evidence
+from ezaudio.evaluation.metrics.copies import likeness
+from ezaudio.evaluation.metrics.faults import SoundFacts
+from ezaudio.evaluation.protocol import Panel, Protocol
+from ezaudio.evaluation.sources import Source, content_hash, open_source
+from ezaudio.evaluation.waveform import Loading, load_sound
+
+Array = npt.NDArray[np.floating]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
+
+BANK_HOP_FRAMES = 5
+
+
+@dataclass
+class Listener:
+    """A protocol with its extractors opened, and the cache that they share.
+
+    Attributes:
+        protocol: what is heard.
+        cache: of what was heard.
+        weights: paths of weights by extractor.
+        progress: told about every clip.
+        bank: prints of the training recordings, (windows, J); None leaves near copies out.
+        seconds: time spent, by stage.
+        heard_new: clips that were not in the cache.
+    """
+
+    protocol: Protocol
+    cache: FeatureCache
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    progress: Progress | None = None
+    bank: npt.NDArray[np.float32] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    heard_new: int = 0
+    _contents: dict[Path, str] = field(default_factory=dict)
+    _ears: dict[str, Ear] = field(default_factory=dict)
+    _texts: dict[tuple[str, tuple[str, ...]], Array] = field(default_factory=dict)
+
+    def ear(self, name: str) -> Ear:
+        """Open an extractor, once."""
+        if name not in self._ears:
+            begun = time.perf_counter()
+            self._ears[name] = open_ear(name, self.weights)
+            self._spend(f"open {name}", begun)
+        return self._ears[name]
+
+    @property
+    def hash(self) -> str:
+        """Of the protocol with these weights."""
+        names = {panel.extractor for panel in self.protocol.panels}
+        return self.protocol.hash({name: self.ear(name).identity for name in names})
+
+    def hear(self, clips: ClipSet) -> dict[str, Evidence]:
+        """Evidence of a set of clips, by extractor.
+
+        Raises:
+            AudioFileError: a sound cannot be read.
+        """
+        begun = time.perf_counter()
+        contents = self._hashes(clips)
+        self._spend("hash", begun)
+        return {
+            panel.extractor: self._evidence(panel, clips, contents)
+            for panel in self.protocol.panels
+            if panel.extractor != "prints" or self.bank is not None
+        }
+
+    def fill_bank(self, training: ClipSet) -> None:
+        """Take the prints of training recordings, to find copies of them."""
+        ear = print_ear(BANK_HOP_FRAMES)
+        contents = self._hashes(training)
+        heard = self._listen(ear, Loading(), training, contents, "training prints")
+        self.bank = np.concatenate([found["prints"] for found in heard])
+
+    def _hashes(self, clips: ClipSet) -> list[str]:
+        return [content_hash(source, self._contents) for source in clips.sources]
+
+    def _evidence(self, panel: Panel, clips: ClipSet, contents: Sequence[str]) -> Evidence:
+        ear = self.ear(panel.extractor)
+        heard = self._listen(ear, panel.loading, clips, contents, f"{clips.title}: {ear.name}")
+        stacked = {
+            name: np.stack([found[name] for found in heard])
+            for name in ("features", "logits", "audio")
+            if name in heard[0]
+        }
+        asked = [np.nan if i.duration_s is None else i.duration_s for i in clips.items]
+        known = not np.isnan(asked).any()
+        return Evidence(
+            names=clips.names,
+            prompts=captions_of(clips.items),
+            **stacked,
+            text=self._text(ear, clips.items),
+            frames=_frames(heard),
+            presence=_presence(ear, clips.items, heard),
+            likeness=self._likeness(heard),
+            facts=_facts(heard),
+            asked_s=np.array(asked) if known else None,
+        )
+
+    def _listen(
+        self, ear: Ear, loading: Loading, clips: ClipSet, contents: Sequence[str], title: str
+    ) -> list[Heard]:
+        found: list[Heard] = []
+        how = json.dumps(loading.model_dump(mode="json"), sort_keys=True)
+        for index, (source, content) in enumerate(zip(clips.sources, contents, strict=True)):
+            key = self.cache.key(content, f"{ear.name}:{ear.identity}", how)
+            begun = time.perf_counter()
+            heard = self.cache.get(key)
+            self._spend("cache", begun)
+            if heard is None:
+                heard = self._hear_one(ear, loading, source)
+                self.cache.put(key, heard)
+                self.heard_new += 1
+            found.append(heard)
+            if self.progress is not None:
+                self.progress(title, index + 1, len(clips.sources))
+        return found
+
+    def _hear_one(self, ear: Ear, loading: Loading, source: Source) -> Heard:
+        begun = time.perf_counter()
+        if ear.sample_rate:
+            samples, rate = load_sound(source, ear.sample_rate, loading), ear.sample_rate
+        else:
+            samples, rate = _as_it_is(source)
+        begun = self._spend("load", begun)
+        heard = ear.hear(samples, rate)
+        self._spend(f"hear {ear.name}", begun)
+        return heard
+
+    def _text(self, ear: Ear, items: Sequence[Item]) -> Array | None:
+        captions = captions_of(items)
+        if ear.read is None or not all(captions):
+            return None
+        key = (ear.name, captions)
+        if key not in self._texts:
+            begun = time.perf_counter()
+            self._texts[key] = ear.read(captions)
+            self._spend(f"read {ear.name}", begun)
+        return self._texts[key]
+
+    def _likeness(self, heard: Sequence[Heard]) -> Array | None:
+        if "prints" not in heard[0] or self.bank is None:
+            return None
+        begun = time.perf_counter()
+        found = likeness([one["prints"] for one in heard], self.bank)
+        self._spend("compare prints", begun)
+        return found
+
+    def _spend(self, stage: str, begun: float) -> float:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - begun
+        return now
+
+
+def _frames(heard: Sequence[Heard]) -> npt.NDArray[np.object_] | None:
+    if "frames" not in heard[0]:
+        return None
+    frames = np.empty(len(heard), dtype=object)
+    for row, found in enumerate(heard):
+        frames[row] = found["frames"]
+    return frames
+
+
+def _as_it_is(source: Source) -> tuple[npt.NDArray[np.float32], int]:
+    clip = open_source(source)
+    return clip.samples, clip.sample_rate
+
+
+_FACTS = tuple(field.name for field in fields(SoundFacts))
+
+
+def _facts(heard: Sequence[Heard]) -> dict[str, Array]:
+    return {
+        name: np.array([float(found[name][0]) for found in heard])
+        for name in _FACTS
+        if name in heard[0]
+    }
+
+
+def _presence(ear: Ear, items: Sequence[Item], heard: Sequence[Heard]) -> Array | None:
+    """Probabilities of the two events of each clip in its windows, (N, W, 2)."""
+    if "timeline" not in heard[0] or not any(item.events for item in items):
+        return None
+    column = {label: index for index, label in enumerate(ear.labels)}
+    longest = max(len(found["timeline"]) for found in heard)
+    presence = np.full((len(items), longest, 2), np.nan)
+    for row, (item, found) in enumerate(zip(items, heard, strict=True)):
+        if not item.events:
+            continue
+        unknown = [event for event in item.events if event not in column]
+        if unknown:
+            allowed = f"kinds that {ear.name} knows, such as {', '.join(ear.labels[:5])}"
+            raise InputError(f"{item.name}: events", unknown[0], allowed)
+        timeline = found["timeline"]
+        presence[row, : len(timeline)] = timeline[:, [column[event] for event in item.events]]
+    return presence

@@ -1,0 +1,1 @@
+"""Listening tests: mean opinion scores of quality (OVL) and fit to the caption (REL)."""

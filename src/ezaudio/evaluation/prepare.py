@@ -1,0 +1,180 @@
+"""From what a user says to what an evaluation needs: clips, recordings, protocol, cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import Field
+
+from ezaudio.config import Config
+from ezaudio.errors import InputError, OutputError
+from ezaudio.evaluation.cache import default_cache
+from ezaudio.evaluation.clips import (
+    ClipSet,
+    Item,
+    read_folder,
+    read_items,
+    recordings,
+    with_captions,
+)
+from ezaudio.evaluation.hearing import Progress
+from ezaudio.evaluation.protocol import find_protocol
+from ezaudio.evaluation.run import Setup, reference_of
+from ezaudio.evaluation.systems.base import Order
+
+TRAINING_SPLIT = "train"
+
+
+class EvaluationOptions(Config):
+    """What is scored, and how."""
+
+    protocol: str = Field("starter", description="Name of a protocol, or a YAML file.")
+    manifest: str | None = Field(
+        None, description="CSV or JSON Lines with `file` or `name`, `caption`; or a named list."
+    )
+    split: str | None = Field(None, description="Rows of this split of the manifest only.")
+    audiocaps: Path | None = Field(None, description="AudioCaps' own test.csv, for its lists.")
+    reference: Path | None = Field(
+        None, description="Folder of recordings; else those that the manifest names."
+    )
+    limit: int | None = Field(None, ge=1, description="Only so many clips, evenly spread.")
+    seeds: int = Field(1, ge=1, le=100, description="Takes of each clip.")
+    seed: int = Field(0, ge=0, description="First seed; each clip and take follows from it.")
+    duration_s: float | None = Field(
+        None, gt=0, description="Length of every clip; else that of its recording."
+    )
+    batch_size: int = Field(8, ge=1, le=256, description="Most sounds that are made at once.")
+    shard: str = Field("0/1", description="Make share K of N only, as K/N, and do not score.")
+    cache: Path | None = Field(None, description="File of what was heard; else the user's cache.")
+    weights: str | None = Field(
+        None, description="Weights of extractors, as NAME=PATH, separated by commas."
+    )
+
+
+def prepare(
+    options: EvaluationOptions,
+    folder: Path,
+    *,
+    sounds: Path | None = None,
+    copies: bool = False,
+    unpaired: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Order, Setup]:
+    """Read everything that an evaluation needs, before anything is made.
+
+    Args:
+        options: what the user said.
+        folder: where sounds and reports go.
+        sounds: folder of sounds whose names are the clips, where there is no manifest.
+        copies: look for copies of the manifest's training recordings.
+        unpaired: clips and recordings need not have the same names.
+        progress: told about every clip.
+
+    Raises:
+        InputError: something does not fit; nothing was made.
+    """
+    protocol = find_protocol(options.protocol)
+    everything = _items(options, None)
+    items = _items(options, options.split) if everything else _names(sounds)
+    items = _spread(items, options.limit)
+    reference = _reference(options, items, bool(everything), unpaired)
+    setup = Setup(
+        protocol=protocol,
+        folder=folder,
+        cache=options.cache or default_cache(),
+        weights=_weights(options.weights),
+        reference=reference,
+        others=_others(everything, items),
+        training=_training(everything) if copies else None,
+        unpaired=unpaired,
+        progress=progress,
+    )
+    if reference is not None and not unpaired:
+        durations = {item.name: item.duration_s for item in reference.items}
+        items = [replace(i, duration_s=i.duration_s or durations.get(i.name)) for i in items]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from None
+    order = Order(
+        items=tuple(items),
+        seeds=options.seeds,
+        seed=options.seed,
+        duration_s=options.duration_s,
+        shard=read_shard(options.shard),
+        batch_size=options.batch_size,
+    )
+    return order, setup
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Read `K/N`.
+
+    Raises:
+        InputError: not two whole numbers with 0 <= K < N.
+    """
+    first, _, second = text.partition("/")
+    if not (first.isdigit() and second.isdigit() and int(first) < int(second)):
+        raise InputError("shard", text, "K/N with 0 <= K < N")
+    return int(first), int(second)
+
+
+def _items(options: EvaluationOptions, split: str | None) -> list[Item]:
+    if options.manifest is None:
+        return []
+    return read_items(options.manifest, split=split, audiocaps=options.audiocaps)
+
+
+def _names(sounds: Path | None) -> list[Item]:
+    if sounds is None:
+        raise InputError("manifest", None, "a manifest, or a folder of sounds to score")
+    seeds = sorted(p for p in sounds.glob("seed-*") if p.is_dir())
+    return [replace(i, file=None) for i in read_folder(seeds[0] if seeds else sounds).items]
+
+
+def _spread(items: list[Item], limit: int | None) -> list[Item]:
+    if limit is None or limit >= len(items):
+        return items
+    return [items[index * len(items) // limit] for index in range(limit)]
+
+
+def _reference(
+    options: EvaluationOptions, items: Sequence[Item], told: bool, unpaired: bool
+) -> ClipSet | None:
+    if options.reference is None:
+        return reference_of(items, f"the recordings of {options.manifest}")
+    found = read_folder(options.reference)
+    if unpaired or not told:
+        return found
+    names = {item.name for item in items}
+    kept = [i for i, item in enumerate(found.items) if item.name in names]
+    own = ClipSet(
+        found.title,
+        tuple(found.items[i] for i in kept),
+        tuple(found.sources[i] for i in kept),
+    )
+    return with_captions(own, items)
+
+
+def _others(everything: Sequence[Item], items: Sequence[Item]) -> tuple[Item, ...]:
+    scored = {item.name for item in items}
+    return tuple(item for item in everything if item.name not in scored)
+
+
+def _training(everything: Sequence[Item]) -> ClipSet:
+    rows = [item for item in everything if item.split == TRAINING_SPLIT]
+    if not rows:
+        raise InputError("copies", None, f"a manifest with rows of the split {TRAINING_SPLIT!r}")
+    return recordings(rows, "training recordings")
+
+
+def _weights(text: str | None) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for part in filter(None, (text or "").split(",")):
+        name, equals, path = part.partition("=")
+        if not equals or not Path(path).exists():
+            raise InputError("weights", part, "NAME=PATH of a file or folder that exists")
+        found[name.strip()] = Path(path)
+    return found

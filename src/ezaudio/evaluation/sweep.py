@@ -1,0 +1,276 @@
+"""A model over a grid of settings, or finished runs: Figures 2 and 3, Tables 1 and 2 of the paper.
+
+Every cell is a system of its own: its sounds are kept, so a larger grid makes only what is new.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from ezaudio.checkpoints import read_module_info, write_bytes
+from ezaudio.config import Config, load_config
+from ezaudio.errors import InputError
+from ezaudio.evaluation.pictures import Line, line_plot, side_by_side
+from ezaudio.evaluation.report.markdown import heading, interval_note
+from ezaudio.evaluation.results import Results, Row, column_title, show
+from ezaudio.evaluation.run import Setup, evaluate, make
+from ezaudio.evaluation.systems.base import Order
+from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
+from ezaudio.pipelines.catalogue import find_model
+
+SHOWN = ("fd", "clap", "kl", "kad")
+"""Metrics that are drawn."""
+
+Layout = Literal["grid", "table-1", "table-2", "figure-2"]
+_LABEL_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "table-1": ("captions", "mask_modelling"),
+    "table-2": ("clap_threshold", "pairs"),
+    "figure-2": ("adaln", "long_skips"),
+}
+
+
+class Cell(Config):
+    """One model with one choice of settings.
+
+    Attributes:
+        name: of the cell, and of the folder of its sounds.
+        model: name or folder.
+        settings: of the model.
+        labels: what the table says about it, by column.
+        series: the curve that it belongs to.
+        x: its place on the curve.
+    """
+
+    name: str
+    model: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    labels: dict[str, Any] = Field(default_factory=dict)
+    series: str = ""
+    x: float | None = None
+
+
+class Run(Config):
+    """A finished training run, as a file of runs names it.
+
+    Attributes:
+        label: of the run.
+        model: model folder; `*` finds several, whose numbers at the end are their steps.
+        columns: what the table says about it.
+    """
+
+    label: str
+    model: str
+    columns: dict[str, Any] = Field(default_factory=dict)
+
+
+def grid_cells(
+    model: str, settings: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]
+) -> list[Cell]:
+    """Every combination of values; the first axis with several values runs along the curves.
+
+    Args:
+        model: name or folder.
+        settings: what all cells share.
+        axes: values by setting.
+
+    Raises:
+        InputError: no axis.
+    """
+    axes = {name: list(values) for name, values in axes.items() if len(values)}
+    if not axes:
+        raise InputError("guidance_scale", None, "values of at least one setting, such as 1,3,5")
+    along = next((name for name, values in axes.items() if len(values) > 1), next(iter(axes)))
+    cells = []
+    for chosen in itertools.product(*axes.values()):
+        values = dict(zip(axes, chosen, strict=True))
+        others = {name: value for name, value in values.items() if name != along}
+        number = values[along]
+        cells.append(
+            Cell(
+                name=",".join(f"{name}={value}" for name, value in values.items()),
+                model=model,
+                settings={**settings, **values},
+                labels=values,
+                series=", ".join(f"{name} {value}" for name, value in others.items()) or model,
+                x=float(number) if isinstance(number, int | float) else None,
+            )
+        )
+    return cells
+
+
+def run_cells(path: Path, settings: Mapping[str, Any]) -> list[Cell]:
+    """Cells of a YAML file with a list `runs`.
+
+    Raises:
+        InputError: the file cannot be read, or a pattern finds no model.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise InputError("runs", str(path), "a readable YAML file") from None
+    entries = values.get("runs") if isinstance(values, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise InputError("runs", str(path), "a YAML file with a list `runs`")
+    cells = []
+    for run in [load_config(Run, entry) for entry in entries]:
+        models = sorted(map(str, Path().glob(run.model))) if "*" in run.model else [run.model]
+        if not models:
+            raise InputError("model", run.model, "a pattern that finds model folders")
+        for model in models:
+            step = re.search(r"(\d+)\D*$", Path(model).name) if len(models) > 1 else None
+            name = run.label if step is None else f"{run.label} @ {int(step[1])}"
+            labels = {"run": run.label, **run.columns}
+            if step is not None:
+                labels["step"] = int(step[1])
+            cells.append(
+                Cell(
+                    name=re.sub(r"[^\w@.+-]+", "-", name),
+                    model=model,
+                    settings=dict(settings),
+                    labels=labels | _size_of(model),
+                    series=run.label,
+                    x=None if step is None else float(step[1]),
+                )
+            )
+    return cells
+
+
+def _size_of(model: str) -> dict[str, Any]:
+    """Parameters of the network, and what its weights and Adam's state take in float32."""
+    found = find_model(model)
+    if found.folder is None:
+        return {}
+    count = read_module_info(found.folder / found.card.dit).parameters
+    return {"parameters (M)": round(count / 1e6, 1), "training state (GB)": round(16e-9 * count, 2)}
+
+
+def measure(cells: Sequence[Cell], order: Order, setup: Setup) -> Results:
+    """Make and score all cells; floors and anchors once."""
+    systems = [
+        EzAudioConfig(name=cell.name, model=cell.model, settings=cell.settings).build()
+        for cell in cells
+    ]
+    for system in systems:
+        make(system, order, setup)
+    return evaluate(systems, order, replace(setup, anchors=()))
+
+
+def write_sweep(
+    cells: Sequence[Cell], results: Results, folder: Path, layout: Layout
+) -> list[Path]:
+    """Write `sweep.json`, `sweep.md`, `sweep.html` and, where there are curves, `sweep.svg`."""
+    rows = {row.title: row for row in results.systems}
+    table = sweep_markdown(cells, results, layout)
+    drawn = sweep_plots(cells, results)
+    plots = "".join(f"<figure>{plot}</figure>" for plot in drawn)
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width, initial-scale=1"><title>Sweep</title>'
+        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:1rem auto;"
+        "padding:0 1rem}figure{display:inline-block;width:min(100%,520px);margin:.5rem}"
+        "pre{overflow-x:auto}</style>"
+        f"{plots}<pre>{escape(table)}</pre></html>"
+    )
+    values = {
+        "cells": [cell.model_dump(mode="json") for cell in cells],
+        "results": results.model_copy(
+            update={"rows": tuple(_without_clips(row) for row in rows.values())}
+        ).model_dump(mode="json"),
+    }
+    contents = {
+        "sweep.json": json.dumps(values, indent=1, ensure_ascii=False) + "\n",
+        "sweep.md": table,
+        "sweep.html": page,
+    }
+    if drawn:
+        contents["sweep.svg"] = side_by_side("Sweep", drawn) + "\n"
+    for name, content in contents.items():
+        write_bytes(folder / name, content.encode())
+    return [folder / name for name in contents]
+
+
+def sweep_markdown(cells: Sequence[Cell], results: Results, layout: Layout) -> str:
+    """The table: what was chosen, and every metric."""
+    rows = {row.title: row for row in results.systems}
+    wanted = _LABEL_COLUMNS.get(layout, ())
+    labels = [*wanted, *(n for cell in cells for n in cell.labels if n not in wanted)]
+    labels = list(dict.fromkeys(labels))
+    columns = results.columns
+    head = [*labels, "N", *(title for column in columns for title in _titles(column))]
+    lines = [heading(results), "", _line(head), _line(["---"] * len(head))]
+    for cell in cells:
+        row = rows[cell.name]
+        shown = [text for column in columns for text in _shown(row, column)]
+        count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
+        lines.append(_line([*(str(cell.labels.get(n, "")) for n in labels), count, *shown]))
+    for floor in (row for row in results.rows if row.kind == "floor"):
+        shown = [text for column in columns for text in _shown(floor, column)]
+        first = [floor.title, *[""] * (len(labels) - 1)]
+        lines.append(_line([*first, str(floor.count), *shown]))
+    return "\n".join([*lines, "", f"- {interval_note(results)}"]) + "\n"
+
+
+def _titles(column: str) -> list[str]:
+    title = column_title(column)
+    return [title, f"bias of {title}"] if column.endswith("/fd") else [title]
+
+
+def _shown(row: Row, column: str) -> list[str]:
+    """A score, and beside an FD what two equal sets of this size would have."""
+    score, metric = row.scores.get(column), column.partition("/")[2]
+    if metric != "fd":
+        return [show(score, metric)]
+    bias = None if score is None else score.extra.get("bias")
+    return [show(score, metric), "–" if bias is None else f"{bias:.2f}"]
+
+
+def sweep_plots(cells: Sequence[Cell], results: Results) -> list[str]:
+    """A plot for each metric that is drawn: curves over the first setting, or over steps."""
+    rows = {row.title: row for row in results.systems}
+    if any(cell.x is None for cell in cells):
+        return []
+    x_title = (
+        "training step"
+        if "step" in cells[0].labels
+        else next((name for name, value in cells[0].labels.items() if value == cells[0].x), "x")
+    )
+    plots = []
+    for column in results.columns:
+        if column.partition("/")[2] not in SHOWN:
+            continue
+        lines = [
+            _curve(series, [cell for cell in cells if cell.series == series], rows, column)
+            for series in dict.fromkeys(cell.series for cell in cells)
+        ]
+        title = column_title(column)
+        plots.append(line_plot(f"{title} ({column.partition('/')[0]})", x_title, title, lines))
+    return plots
+
+
+def _curve(series: str, cells: Sequence[Cell], rows: Mapping[str, Row], column: str) -> Line:
+    points, bars = [], []
+    for cell in sorted(cells, key=lambda one: one.x or 0.0):
+        score = rows[cell.name].scores[column]
+        if score.value is not None and cell.x is not None:
+            points.append((cell.x, score.value))
+            known = score.low is not None and score.high is not None
+            bars.append((score.low, score.high) if known else (score.value, score.value))
+    return Line(series, tuple(points), tuple(bars))  # type: ignore[arg-type]
+
+
+def _without_clips(row: Row) -> Row:
+    return row.model_copy(update={"clips": ()})
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

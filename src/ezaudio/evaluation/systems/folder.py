@@ -1,0 +1,87 @@
+"""Sounds that exist already: a folder, for instance of published samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ezaudio.config import Config
+from ezaudio.errors import InputError
+from ezaudio.evaluation.clips import ClipSet, read_folder
+from ezaudio.evaluation.evidence import listed
+from ezaudio.evaluation.systems.base import Order, Progress
+from ezaudio.evaluation.systems.naming import Naming
+
+
+class FolderConfig(Config):
+    """A folder of sounds.
+
+    Attributes:
+        name: for tables.
+        folder: where they lie; with several seeds, in `seed-0`, `seed-1`, ... below it.
+        naming: how a file is called; `{name}` as the clip, or `{index}` as its number.
+    """
+
+    kind: Literal["folder"] = "folder"
+    name: str
+    folder: Path
+    naming: str = "{name}"
+
+    def build(self) -> FolderSystem:
+        """Check that the folder is there."""
+        return FolderSystem(self)
+
+
+class FolderSystem:
+    """A folder of sounds.
+
+    Args:
+        config: which.
+
+    Raises:
+        InputError: no such folder.
+    """
+
+    def __init__(self, config: FolderConfig) -> None:
+        if not config.folder.is_dir():
+            raise InputError("folder", str(config.folder), "a folder of sounds")
+        self.config = config
+        self.naming = Naming(config.naming)
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return self.config.name
+
+    def facts(self) -> Mapping[str, Any]:
+        """The folder's name; the sounds speak for themselves."""
+        return {"folder": self.config.folder.name}
+
+    def make(self, order: Order, folder: Path, *, progress: Progress | None = None) -> None:
+        """Do nothing: the sounds are there."""
+
+    def sounds(self, order: Order, folder: Path) -> list[ClipSet]:
+        """The sounds of each seed, by the names of the items; other files are left out.
+
+        Raises:
+            InputError: a sound is not there; the message names it.
+        """
+        seeds = sorted(p for p in self.config.folder.glob("seed-*") if p.is_dir())
+        folders = seeds[: order.seeds] if seeds else [self.config.folder]
+        return [self._one(order, each) for each in folders]
+
+    def _one(self, order: Order, folder: Path) -> ClipSet:
+        found = read_folder(folder)
+        known = dict(zip(found.names, found.sources, strict=True))
+        wanted = [self.naming.stem(index, item) for index, item in enumerate(order.items)]
+        lacking = [name for name in wanted if name not in known]
+        if lacking:
+            raise InputError(
+                "folder", str(folder), f"a sound for every clip; it lacks {listed(lacking)}"
+            )
+        items = tuple(
+            replace(item, duration_s=order.duration_s or item.duration_s) for item in order.items
+        )
+        return ClipSet(self.name, items, tuple(known[name] for name in wanted))

@@ -1,0 +1,145 @@
+"""`evaluate`, `compare`, `sweep` and `listen` as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.evaluation.conftest import FAKE, fake_ear, write_manifest, write_sounds
+
+from ezaudio.evaluation.ears import EARS
+from ezaudio.evaluation.protocol import PROTOCOLS
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch, tmp_path):
+    monkeypatch.setitem(EARS, "fake", fake_ear)
+    monkeypatch.setitem(PROTOCOLS, "fake", FAKE)
+    monkeypatch.setenv("EZAUDIO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    write_sounds(tmp_path / "clips", 7)
+    return write_manifest(tmp_path / "clips.csv", tmp_path / "clips")
+
+
+def test_a_model_is_scored_by_one_command(ezaudio, folder, manifest):
+    code, out, err = ezaudio(
+        "evaluate", "--model", folder, "--manifest", manifest, "--protocol", "fake",
+        "--set", "steps=1", "--seeds", 2, "-o", "out", "-q",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert out.split() == ["out/scores.json", "out/report.md", "out/report.html"]
+    row = json.loads(Path("out/scores.json").read_text())["rows"][0]
+    assert (row["count"], row["seeds"], row["facts"]["steps"]) == (7, 2, 1)
+
+
+def test_a_folder_is_scored_against_another(ezaudio, tmp_path):
+    made, real = (write_sounds(tmp_path / n, seed=i) for i, n in enumerate(("made", "real")))
+    code, out, _ = ezaudio(
+        "evaluate", made, "--reference", real, "--protocol", "fake", "-o", "out", "-q"
+    )
+    assert code == 0
+    assert "report.html" in out
+
+
+def test_shards_are_made_and_then_scored(ezaudio, folder, manifest):
+    shared = ["evaluate", "--model", folder, "--manifest", manifest, "--protocol", "fake"]
+    shared += ["--set", "steps=1", "-o", "out", "-q"]
+    for number in range(2):
+        code, out, _ = ezaudio(*shared, "--shard", f"{number}/2")
+        assert (code, out) == (0, "")
+    assert ezaudio(*shared)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--manifest", "none.csv", "--model", "starter"], "none.csv"),
+        (["--model", "starter"], "a manifest"),
+        ([], "a folder of sounds, or --model"),
+        (["--model", "starter", "--set", "steps", "--manifest", "x.csv"], "NAME=VALUE"),
+        (["nowhere"], "nowhere"),
+        (["--model", "starter", "--manifest", "starter-order", "--shard", "2/2"], "K/N"),
+        (["--model", "starter", "--manifest", "starter-order", "--protocol", "x"], "--protocol"),
+        (["--model", "starter", "--manifest", "starter-order", "--weights", "a"], "--weights"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line_and_nothing_is_written(
+    ezaudio, tmp_path, arguments, named
+):
+    code, out, err = ezaudio("evaluate", *arguments, "-o", "out", "-q")
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert named in err
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_sweep_draws_its_curves(ezaudio, folder, manifest):
+    code, out, _ = ezaudio(
+        "sweep", "--model", folder, "--manifest", manifest, "--protocol", "fake", "--set",
+        "steps=1", "--guidance-scale", "1,3", "--guidance-rescale", "0,0.75", "-o", "out", "-q",
+    )  # fmt: skip
+    assert code == 0
+    assert out.split() == [f"out/sweep.{kind}" for kind in ("json", "md", "html", "svg")]
+    assert Path("out/sweep.html").read_text().count("<svg") == 4  # FD, CLAP, KL, KAD
+    text = Path("out/sweep.md").read_text()
+    assert "| guidance_scale | guidance_rescale |" in text
+    assert "| FD | bias of FD |" in text
+    assert "| 3 | 0.75 |" in text
+
+
+def test_finished_runs_become_the_papers_tables(ezaudio, folder, manifest):
+    Path("runs.yaml").write_text(
+        f"runs:\n  - {{label: own, model: '{folder}', "
+        "columns: {captions: own, mask_modelling: yes}}\n"
+    )
+    code, _, err = ezaudio(
+        "sweep", "runs.yaml", "--manifest", manifest, "--protocol", "fake", "--layout", "table-1",
+        "--set", "steps=1", "-o", "out", "-q",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "| captions | mask_modelling |" in Path("out/sweep.md").read_text()
+
+
+def test_results_of_one_protocol_are_joined_and_others_refused(ezaudio, folder, manifest):
+    shared = ["--manifest", manifest, "--protocol", "fake", "--set", "steps=1", "-q"]
+    for name in ("a", "b"):
+        assert ezaudio("evaluate", "--model", folder, *shared, "-o", name)[0] == 0
+    assert ezaudio("compare", "a/scores.json", "b/scores.json", "-o", "both")[0] == 0
+    values = json.loads(Path("b/scores.json").read_text())
+    Path("b/scores.json").write_text(json.dumps({**values, "hash": "0" * 12}))
+    code, _, err = ezaudio("compare", "a/scores.json", "b/scores.json", "-o", "both")
+    assert code == 2
+    assert "one table has one protocol" in err
+
+
+def test_entries_for_other_projects_are_printed(ezaudio):
+    code, out, _ = ezaudio("compare", "--show-peers")
+    assert code == 0
+    assert "AudioLDM2Pipeline" in out
+    assert "tangoflux.py" in out
+
+
+def test_a_listening_test_is_built_and_has_no_report_before_answers(ezaudio, manifest, tmp_path):
+    write_sounds(tmp_path / "ours", 7, seed=4)
+    code, out, err = ezaudio(
+        "listen", "build", "study", "--sounds", "ours=ours", "--manifest", manifest,
+        "--prompts", 3, "--checks", 1,
+    )  # fmt: skip
+    assert code == 0
+    assert "6 sounds of 2 systems" in err
+    assert out == "study\n"
+    code, _, err = ezaudio("listen", "report", "study")
+    assert code == 2
+    assert "at least one answer" in err
+
+
+@pytest.mark.parametrize("arguments", [["dance", "x"], ["serve", "nowhere"], ["build", "x"]])
+def test_a_listening_test_that_cannot_be_is_one_line(ezaudio, arguments):
+    code, _, err = ezaudio("listen", *arguments)
+    assert code == 2
+    assert err.count("\n") == 1

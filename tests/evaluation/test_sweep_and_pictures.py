@@ -1,0 +1,104 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from ezaudio.errors import InputError
+from ezaudio.evaluation.pictures import Dot, Line, dot_plot, line_plot, palette_png, side_by_side
+from ezaudio.evaluation.results import Score, show
+from ezaudio.evaluation.sweep import grid_cells, run_cells
+
+
+class TestGrid:
+    def test_every_combination_is_a_cell_and_the_first_axis_runs_along_the_curves(self):
+        cells = grid_cells(
+            "starter",
+            {"steps": 10},
+            {"guidance_scale": [1, 3, 5], "guidance_rescale": [0, 0.75], "sampler": []},
+        )
+        assert len({cell.name for cell in cells}) == 6
+        assert {cell.series for cell in cells} == {"guidance_rescale 0", "guidance_rescale 0.75"}
+        assert sorted({cell.x for cell in cells}) == [1, 3, 5]
+        assert cells[-1].settings == {"steps": 10, "guidance_scale": 5, "guidance_rescale": 0.75}
+
+    def test_names_may_run_along_a_table_that_has_no_curve(self):
+        assert {cell.x for cell in grid_cells("m", {}, {"sampler": ["ddim", "heun"]})} == {None}
+
+    def test_a_grid_needs_an_axis(self):
+        with pytest.raises(InputError, match="at least one setting"):
+            grid_cells("starter", {}, {"steps": []})
+
+
+class TestRuns:
+    def test_a_pattern_finds_the_steps_of_a_run(self, model, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for step in (15, 40):
+            target = tmp_path / "runs" / "sola" / f"step-{step}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(model)
+        (tmp_path / "runs.yaml").write_text(
+            "runs:\n"
+            "  - {label: SOLA, model: 'runs/sola/step-*', columns: {long_skips: yes}}\n"
+            f"  - {{label: base, model: '{model}'}}\n"
+        )
+        cells = run_cells(Path("runs.yaml"), {"steps": 2})
+        assert [(cell.name, cell.x) for cell in cells] == [
+            ("SOLA-@-15", 15),
+            ("SOLA-@-40", 40),
+            ("base", None),
+        ]
+        assert cells[0].labels["long_skips"] is True
+        assert cells[0].labels["parameters (M)"] > 0
+
+    def test_a_pattern_that_finds_nothing_is_refused(self, tmp_path):
+        (tmp_path / "runs.yaml").write_text("runs: [{label: x, model: 'nowhere/*'}]\n")
+        with pytest.raises(InputError, match="nowhere"):
+            run_cells(tmp_path / "runs.yaml", {})
+
+    def test_a_file_without_runs_is_refused(self, tmp_path):
+        (tmp_path / "runs.yaml").write_text("models: []\n")
+        with pytest.raises(InputError, match="list `runs`"):
+            run_cells(tmp_path / "runs.yaml", {})
+
+
+class TestPictures:
+    def test_numbers_keep_their_order_on_the_scale(self):
+        text = dot_plot("FD", [Dot("a", 1.0, 0.5, 1.5), Dot("b <&>", 2.0)])
+        places = [float(part.split('"')[1]) for part in text.split("<circle cx=")[1:]]
+        assert places[0] < places[1]
+        assert "b &lt;&amp;&gt;" in text
+
+    def test_equal_numbers_can_be_drawn_too(self):
+        assert "<svg" in dot_plot("x", [Dot("a", 0.0), Dot("b", 0.0)])
+        assert "<svg" in line_plot("x", "x", "y", [Line("one", ((1.0, 2.0),))])
+
+    def test_pictures_are_put_side_by_side_on_one_ground(self):
+        plot = line_plot("x", "x", "y", [Line("one", ((1.0, 2.0), (2.0, 3.0)))])
+        text = side_by_side("three", [plot, plot, plot])
+        root = ElementTree.fromstring(text)
+        inner = root.findall("{http://www.w3.org/2000/svg}svg")
+        width, height = (int(n) for n in inner[0].attrib["viewBox"].split()[2:])
+        places = [(int(one.attrib["x"]), int(one.attrib["y"])) for one in inner]
+        assert places == [(0, 0), (width, 0), (0, height)]
+        assert root.attrib["viewBox"] == f"0 0 {2 * width} {2 * height}"
+
+    def test_a_picture_is_a_png_of_its_size(self):
+        content = palette_png(np.arange(12, dtype=np.uint8).reshape(3, 4))
+        assert content.startswith(b"\x89PNG")
+        assert content[16:24] == (4).to_bytes(4, "big") + (3).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("score", "metric", "expected"),
+    [
+        (None, "fd", "–"),
+        (Score(reason="none"), "fd", "–"),
+        (Score(value=12.345, low=11.0, high=13.5), "fd", "12.35 [11.00, 13.50]"),
+        (Score(value=0.25, low=0.2, high=0.3), "order", "25.0 % [20.0 %, 30.0 %]"),
+        (Score(value=123.456), "fd", "123.5"),
+        (Score(value=0.01234), "clap", "0.012"),
+    ],
+)
+def test_a_score_is_shown_with_its_interval_and_never_as_a_made_up_number(score, metric, expected):
+    assert show(score, metric) == expected
