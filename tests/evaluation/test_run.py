@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from tests.evaluation.conftest import fake_ear, write_manifest, write_sounds
 
+from ezaudio.audio import read_audio, write_audio
 from ezaudio.errors import InputError
+from ezaudio.evaluation import hearing
 from ezaudio.evaluation.ears import EARS
 from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.protocol import PROTOCOLS, Panel, Protocol
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate, make
@@ -233,8 +236,6 @@ class TestModel:
 
 def test_the_order_of_two_events_is_heard(tmp_path, options, monkeypatch):
     """Low then high, as asked, and the other way round."""
-    from ezaudio.audio import write_audio
-
     times = np.arange(4000) / 16_000
     low, high = (np.sin(2 * np.pi * hz * times) for hz in (300, 5000))
     folder = tmp_path / "made"
@@ -264,3 +265,29 @@ def test_seeds_follow_from_the_name_and_the_take_alone():
     seeds = {(job.item.name, job.take): job.seed for job in jobs}
     assert {(job.item.name, job.take): job.seed for job in part}.items() <= seeds.items()
     assert len(set(seeds.values())) == 8
+
+
+def test_copies_of_training_recordings_are_found_and_looked_for_once(
+    tmp_path, options, monkeypatch
+):
+    """Two of four sounds are a training recording at another level; a second run compares none."""
+    for seed, name in enumerate(("valid", "train")):
+        write_sounds(tmp_path / name, 4, seed=seed, seconds=1.5)
+    for file in sorted((tmp_path / "train").iterdir()):
+        file.rename(file.with_name(f"t{file.name}"))
+    rows = write_manifest(tmp_path / "clips.csv", tmp_path / "valid").read_text()
+    other = write_manifest(tmp_path / "train.csv", tmp_path / "train", split="train").read_text()
+    (tmp_path / "clips.csv").write_text(rows + other.split("\n", 1)[1])
+    made = write_sounds(tmp_path / "made", 4, seed=2, seconds=1.5)
+    for name in ("c01", "c03"):
+        clip = read_audio(tmp_path / "train" / f"t{name}.wav")
+        write_audio(made / f"{name}.wav", 0.5 * clip.samples, clip.sample_rate)
+    protocol = Protocol(name="p", panels=(Panel(extractor="prints", metrics=("near_copies",)),))
+    monkeypatch.setitem(PROTOCOLS, "fake", protocol)
+    given = EvaluationOptions(**options, manifest=str(tmp_path / "clips.csv"), split="valid")
+    order, setup = prepare(given, tmp_path / "out", sounds=made, copies=True)
+    system = FolderConfig(name="made", folder=made).build()
+    row = evaluate([system], order, setup).rows[0]
+    assert [clip.scores["prints/near_copies"] for clip in row.clips] == [(0,), (1,), (0,), (1,)]
+    monkeypatch.setattr(hearing, "likeness", lambda *_: pytest.fail("compared again"))
+    assert evaluate([system], order, setup).rows[0] == row

@@ -6,6 +6,7 @@ another process that shares the cache listens to nothing again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,7 @@ class Listener:
     bank: npt.NDArray[np.float32] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     heard_new: int = 0
+    _bank_hash: str = ""
     _contents: dict[Path, str] = field(default_factory=dict)
     _ears: dict[str, Ear] = field(default_factory=dict)
     _texts: dict[tuple[str, tuple[str, ...]], Array] = field(default_factory=dict)
@@ -72,8 +74,12 @@ class Listener:
         names = {panel.extractor for panel in self.protocol.panels}
         return self.protocol.hash({name: self.ear(name).identity for name in names})
 
-    def hear(self, clips: ClipSet) -> dict[str, Evidence]:
+    def hear(self, clips: ClipSet, *, copies: bool = True) -> dict[str, Evidence]:
         """Evidence of a set of clips, by extractor.
+
+        Args:
+            clips: the set.
+            copies: whether to compare it with the training recordings, which takes long.
 
         Raises:
             AudioFileError: a sound cannot be read.
@@ -81,10 +87,11 @@ class Listener:
         begun = time.perf_counter()
         contents = self._hashes(clips)
         self._spend("hash", begun)
+        compared = copies and self.bank is not None
+        panels = [p for p in self.protocol.panels if compared or p.extractor != "prints"]
         return {
             panel.extractor: self._evidence(panel, clips, contents)
-            for panel in self.protocol.panels
-            if panel.extractor != "prints" or self.bank is not None
+            for panel in panels or self.protocol.panels
         }
 
     def fill_bank(self, training: ClipSet) -> None:
@@ -93,6 +100,7 @@ class Listener:
         contents = self._hashes(training)
         heard = self._listen(ear, Loading(), training, contents, "training prints")
         self.bank = np.concatenate([found["prints"] for found in heard])
+        self._bank_hash = hashlib.sha256("".join(contents).encode()).hexdigest()
 
     def _hashes(self, clips: ClipSet) -> list[str]:
         return [content_hash(source, self._contents) for source in clips.sources]
@@ -114,7 +122,7 @@ class Listener:
             text=self._text(ear, clips.items),
             frames=_frames(heard),
             presence=_presence(ear, clips.items, heard),
-            likeness=self._likeness(heard),
+            likeness=self._likeness(heard, contents),
             facts=_facts(heard),
             asked_s=np.array(asked) if known else None,
         )
@@ -160,11 +168,18 @@ class Listener:
             self._spend(f"read {ear.name}", begun)
         return self._texts[key]
 
-    def _likeness(self, heard: Sequence[Heard]) -> Array | None:
+    def _likeness(self, heard: Sequence[Heard], contents: Sequence[str]) -> Array | None:
         if "prints" not in heard[0] or self.bank is None:
             return None
         begun = time.perf_counter()
-        found = likeness([one["prints"] for one in heard], self.bank)
+        found = np.empty(len(heard))
+        for row, (one, content) in enumerate(zip(heard, contents, strict=True)):
+            key = self.cache.key(content, "likeness 1", self._bank_hash)
+            known = self.cache.get(key)
+            if known is None:
+                known = {"likeness": likeness([one["prints"]], self.bank).astype(np.float32)}
+                self.cache.put(key, known)
+            found[row] = known["likeness"][0]
         self._spend("compare prints", begun)
         return found
 

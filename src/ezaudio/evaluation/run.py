@@ -172,7 +172,7 @@ def _floors(listener: Listener, setup: Setup, real: ByExtractor) -> list[Row]:
     rows = [score_row("real: the recordings", "floor", setup.protocol, None, [real])]
     other = other_recordings(setup.reference, setup.others)
     if other is not None:
-        heard = listener.hear(other)
+        heard = listener.hear(other, copies=False)
         rows.append(score_row("real: other recordings", "floor", setup.protocol, real, [heard]))
     if len(setup.reference.items) >= 4:
         a, b = halves(setup.reference)
@@ -184,12 +184,11 @@ def _floors(listener: Listener, setup: Setup, real: ByExtractor) -> list[Row]:
 
 def _anchors(listener: Listener, setup: Setup, real: ByExtractor) -> list[Row]:
     assert setup.reference is not None
-    return [
-        score_row(
-            name, "anchor", setup.protocol, real, [listener.hear(ANCHORS[name](setup.reference))]
-        )
-        for name in setup.anchors
-    ]
+    rows = []
+    for name in setup.anchors:
+        heard = listener.hear(ANCHORS[name](setup.reference), copies=False)
+        rows.append(score_row(name, "anchor", setup.protocol, real, [heard]))
+    return rows
 
 
 def _rows_of(real: ByExtractor, names: Sequence[str]) -> dict[str, Evidence]:
