@@ -267,6 +267,8 @@ def test_clips_that_come_later_cost_only_themselves(tmp_path: Path, strong: Stro
 
 
 KILLED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
 import sys
 from pathlib import Path
 from ezaudio.captions.build import RunSettings, label
