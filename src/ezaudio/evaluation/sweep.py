@@ -28,7 +28,7 @@ from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.pipelines.catalogue import find_model
 
-SHOWN = ("fd", "clap", "kl", "kad")
+SHOWN = ("fd", "clap", "caption", "kl", "kad")
 """Metrics that are drawn."""
 
 Layout = Literal["grid", "table-1", "table-2", "figure-2"]
