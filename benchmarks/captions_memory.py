@@ -1,7 +1,7 @@
 """How much memory does a run take over 10 thousand, 100 thousand and 1 million clips?
 
-Synthetic strong labels are captioned, cleaned of duplicates and exported, each size in a process of
-its own, whose peak is read from the kernel.
+Synthetic strong labels are captioned, cleaned of duplicates, exported and reported on, each size in
+a process of its own, whose peak is read from the kernel.
 
     python benchmarks/captions_memory.py [--sizes 10000,100000,1000000] [--folder FOLDER]
 """
@@ -35,11 +35,12 @@ def write_labels(path: Path, clips: int) -> None:
 
 
 def run(labels: Path, folder: Path) -> None:
-    """Label, drop duplicates, export; print seconds of each and the peak."""
+    """Label, drop duplicates, export, report; print seconds of each and the peak."""
     from ezaudio.captions.build import RunSettings, label
     from ezaudio.captions.dedup import DedupSettings, dedup_set
     from ezaudio.captions.executors import executor_from
     from ezaudio.captions.export import ExportSettings, export_manifest
+    from ezaudio.captions.report import write_report
     from ezaudio.captions.sources import source_from
 
     begin = time.perf_counter()
@@ -51,9 +52,11 @@ def run(labels: Path, folder: Path) -> None:
     cleaned = time.perf_counter()
     settings = ExportSettings(check_audio=False)
     export_manifest(folder / "unique", folder / "list.jsonl", settings=settings)
+    exported = time.perf_counter()
+    write_report(folder / "unique", folder / "report.html")
     end = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    times = (labelled - begin, cleaned - labelled, end - cleaned)
+    times = (labelled - begin, cleaned - labelled, exported - cleaned, end - exported)
     shown = " | ".join(f"{seconds:.0f}" for seconds in times)
     print(f"| {summary.clips:,} | {summary.bad_lines:,} | {peak:.0f} | {shown} |", flush=True)
 
@@ -70,8 +73,8 @@ def main() -> None:
             write_labels(folder / "strong.tsv", options.one)
             run(folder / "strong.tsv", folder)
             return
-        print("| clips | bad lines | peak MiB | label s | duplicates s | export s |")
-        print("|---|---|---|---|---|---|", flush=True)
+        print("| clips | bad lines | peak MiB | label s | duplicates s | export s | report s |")
+        print("|---|---|---|---|---|---|---|", flush=True)
         for size in options.sizes.split(","):
             command = [sys.executable, __file__, "--one", size, "--folder", str(folder)]
             subprocess.run(command, check=True)

@@ -5,7 +5,7 @@
     python benchmarks/starter_judge.py judge --model starter --judge FILE --report OUT.json
     python benchmarks/starter_judge.py events --model starter --waveforms PACKED --report OUT.json
 
-`PACKED` is a folder made by `python -m ezaudio.training pack MANIFEST.csv PACKED`. `train` measures
+`PACKED` is a folder made by `ezaudio data pack MANIFEST.csv -o PACKED`. `train` measures
 the judge on the `valid` recordings and by cross-validation over the training recordings, `check` on
 recordings after Opus or an autoencoder, `judge` listens to generated clips, and `events` to clips
 of two events, beside recordings joined end to end.
@@ -132,7 +132,7 @@ def judge_clips(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def two_events(options: argparse.Namespace) -> dict[str, Any]:
-    """Ask for two events in an order, and listen; recordings joined that way are the yardstick.
+    """Ask for two events in an order, or at once, and listen; recordings are the yardstick.
 
     Only kinds of which there are `valid` recordings are asked for.
     """
@@ -146,12 +146,14 @@ def two_events(options: argparse.Namespace) -> dict[str, Any]:
         options.seed,
         {key: json.loads(value) for key, value in options.set},
     )
-    recordings = events.joined(sounds, classes, judge.labels, pairs, options.takes)
+    how, wordings = (
+        (events.mixed, events.AT_ONCE) if options.at_once else (events.joined, events.WORDINGS)
+    )
+    recordings = events.put_together(sounds, classes, judge.labels, pairs, options.takes, how=how)
+    made = clips.generated_pairs(options.model, pairs, request, wordings)
     result = {
         "recordings": events.order_report(judge, recordings),
-        "generated": events.order_report(
-            judge, clips.generated_pairs(options.model, pairs, request)
-        ),
+        "generated": events.order_report(judge, made),
     }
     for name, values in result.items():
         log.info("%s: %s", name, values)
@@ -201,6 +203,7 @@ def parser() -> argparse.ArgumentParser:
     four.add_argument("--model", required=True, help="name or path of a model")
     four.add_argument("--waveforms", type=Path, required=True)
     four.add_argument("--pairs", type=int, default=60)
+    four.add_argument("--at-once", action="store_true", help='ask for "A and B" instead')
     four.set_defaults(run=two_events, takes=2, duration=6.0)
     return top
 

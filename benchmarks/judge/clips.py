@@ -17,7 +17,7 @@ from ezaudio.audio import read_audio, resample
 from ezaudio.checkpoints import load_module
 from ezaudio.config import load_config
 from ezaudio.vae import SpectralConfig
-from judge.events import Pair
+from judge.events import WORDINGS, Pair
 from judge.features import SAMPLE_RATE
 from judge.kinds import Kind
 
@@ -50,10 +50,10 @@ def generated(
 
 
 def generated_pairs(
-    model: str, pairs: Sequence[Pair], asked: Asked
+    model: str, pairs: Sequence[Pair], asked: Asked, wordings: Sequence[str] = WORDINGS
 ) -> Iterator[tuple[Pair, Tensor]]:
     """Takes (N, S) at 24 kHz of each pair's prompt; the wordings take turns."""
-    prompts = [pair.prompt(turn) for turn, pair in enumerate(pairs)]
+    prompts = [pair.prompt(turn, wordings) for turn, pair in enumerate(pairs)]
     yield from zip(pairs, _takes(model, prompts, asked), strict=True)
 
 

@@ -1,14 +1,14 @@
-"""Two events in a clip: are both heard, and does the first come first?
+"""Two events in a clip: are both heard, and where they have an order, does the first come first?
 
 A window of 2 s slides over the clip, and the judge hears each. An event is present where the judge
 has it among its first three of all kinds in at least one window. Its time is the mean time of the
-windows, weighed by its probability in each. The same measure on recordings joined end to end says
-how much the judge itself can hear of it.
+windows, weighed by its probability in each. The same measure on recordings joined end to end, or
+mixed, says how much the judge itself can hear of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,16 @@ from judge.features import SAMPLE_RATE
 from judge.kinds import Kind
 from judge.network import Judge
 
+Sound = NDArray[np.float32]
+
 WINDOW_S = 2.0
 HOP_S = 0.25
 AMONG = 3
 WORDINGS = ("{a} then {b}", "{a} followed by {b}", "first {a}, then {b}", "{b} after {a}")
 """Each asks for `a` first."""
+
+AT_ONCE = ("{a} and {b}", "{a} while {b}")
+"""Each asks for both at the same time."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,9 @@ class Pair:
     first: Kind
     second: Kind
 
-    def prompt(self, turn: int) -> str:
+    def prompt(self, turn: int, wordings: Sequence[str] = WORDINGS) -> str:
         """One wording after another."""
-        wording = WORDINGS[turn % len(WORDINGS)]
+        wording = wordings[turn % len(wordings)]
         return wording.format(a=self.first.prompt, b=self.second.prompt)
 
 
@@ -80,14 +85,32 @@ def events(heard: Tensor, first: int, second: int) -> tuple[Tensor, Tensor]:
     return present[:, first] & present[:, second], centres[:, first] < centres[:, second]
 
 
-def joined(
-    sounds: Sequence[NDArray[np.float32]],
+def joined(one: Sound, two: Sound) -> Sound:
+    """End to end, with 0.2 s of silence between: (S,)."""
+    return np.concatenate([one, np.zeros(round(0.2 * SAMPLE_RATE), np.float32), two])
+
+
+def mixed(one: Sound, two: Sound) -> Sound:
+    """At once and equally loud (RMS), as long as the shorter: (S,)."""
+    length = min(len(one), len(two))
+    parts = [
+        wave[:length] / max(float(np.sqrt((wave[:length] ** 2).mean())), 1e-6)
+        for wave in (one, two)
+    ]
+    both = parts[0] + parts[1]
+    return (0.9 * both / np.abs(both).max()).astype(np.float32)
+
+
+def put_together(
+    sounds: Sequence[Sound],
     classes: Sequence[int],
     labels: Sequence[str],
     pairs: Sequence[Pair],
     takes: int,
+    *,
+    how: Callable[[Sound, Sound], Sound] = joined,
 ) -> Iterator[tuple[Pair, Tensor]]:
-    """Recordings (S,) of each pair joined end to end, with 0.2 s of silence between.
+    """Two recordings of each pair in one clip.
 
     Pairs of which one kind has no recording are left out.
 
@@ -95,19 +118,21 @@ def joined(
         sounds: recordings at 24 kHz.
         classes: index in `labels` of each.
         labels: names of the classes.
-        pairs: what is joined.
+        pairs: what is put together.
         takes: clips of each pair; recordings are taken in turn.
+        how: `joined` or `mixed`.
+
+    Yields:
+        The pair, and its clips (takes, S).
     """
     members = {
         label: [i for i, c in enumerate(classes) if c == k] for k, label in enumerate(labels)
     }
-    gap = np.zeros(round(0.2 * SAMPLE_RATE), np.float32)
     for pair in pairs:
         one, two = members[pair.first.label], members[pair.second.label]
         if one and two:
             clips = [
-                np.concatenate([sounds[one[k % len(one)]], gap, sounds[two[k % len(two)]]])
-                for k in range(takes)
+                how(sounds[one[k % len(one)]], sounds[two[k % len(two)]]) for k in range(takes)
             ]
             yield pair, torch.from_numpy(np.stack(clips))
 

@@ -74,7 +74,20 @@ def test_recordings_are_joined_in_the_order_of_the_pair() -> None:
     sounds = [np.full(RATE, 0.1, np.float32), np.full(RATE, 0.5, np.float32)]
     labels = [kind.label for kind in KINDS]
     pairs = [events.Pair(KINDS[4], KINDS[0]), events.Pair(KINDS[1], KINDS[0])]
-    ((pair, waves),) = events.joined(sounds, [0, 4], labels, pairs, 2)
+    ((pair, waves),) = events.put_together(sounds, [0, 4], labels, pairs, 2)
     assert pair is pairs[0]  # of the other there is no recording
     assert waves.shape == (2, 2 * RATE + 4800)
     assert waves[0, 0] == 0.5 and waves[0, -1] == pytest.approx(0.1)
+
+
+def test_sounds_at_once_are_equally_loud_and_as_long_as_the_shorter() -> None:
+    generator = np.random.default_rng(0)
+    one = 0.01 * generator.standard_normal(30_000).astype(np.float32)
+    two = 0.5 * np.sin(np.arange(20_000) * 0.3).astype(np.float32)
+    both = events.mixed(one, two)
+    assert both.shape == (20_000,) and both.dtype == np.float32
+    assert np.abs(both).max() == pytest.approx(0.9)
+    shares = [float(both @ wave[:20_000]) / np.linalg.norm(wave[:20_000]) for wave in (one, two)]
+    assert shares[0] == pytest.approx(shares[1], rel=0.05)
+    first = events.pairs_of(KINDS, 2)[0]
+    assert first.prompt(1, events.AT_ONCE) == f"{first.first.prompt} while {first.second.prompt}"

@@ -1,4 +1,8 @@
-"""A real HTTP server that speaks the OpenAI protocol, and misbehaves as it is told to."""
+"""A real HTTP server that speaks the OpenAI protocol, and misbehaves as it is told to.
+
+Nothing in it depends on how busy the machine is: who has to wait waits for something that happens,
+not for some time.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+LONGEST_S = 120.0
 GOOD = "A dog barks twice, then a door slams."
 
 
@@ -34,6 +39,7 @@ class Behaviour:
     status: int = 200
     text: Any = GOOD
     headers: dict[str, str] = field(default_factory=dict)
+    silent: bool = False  # no answer until the server is closed
     delay_s: float = 0.0
     body: bytes | None = None
     announced: int | None = None  # a Content-Length that is not so
@@ -42,6 +48,40 @@ class Behaviour:
 
 
 Choose = Callable[[Call, int], Behaviour]
+
+
+class Gate:
+    """Lets the first `limit` that come pass and holds the others."""
+
+    def __init__(self) -> None:
+        self.limit: float = 0
+        self.came = 0
+        self._changed = threading.Condition()
+
+    def wait(self) -> None:
+        """Come, and wait to be let through."""
+        with self._changed:
+            self.came += 1
+            mine = self.came
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: mine <= self.limit, LONGEST_S)
+
+    def let_through(self, limit: float) -> None:
+        """Raise the limit."""
+        with self._changed:
+            self.limit = limit
+            self._changed.notify_all()
+
+    def wait_until_somebody_waits(self, how_many: int = 1) -> None:
+        """Return when so many are held."""
+        with self._changed:
+            enough = self._changed.wait_for(lambda: self.came >= self.limit + how_many, LONGEST_S)
+            assert enough, f"{self.came} came, {self.limit} may pass"
+
+
+class Listening(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with five, a busy machine drops connections, for a second or three
 
 
 class ChatServer:
@@ -53,6 +93,7 @@ class ChatServer:
         self.times: Counter[str] = Counter()
         self.most_at_once = 0
         self.moments: list[float] = []
+        self.closing = threading.Event()
         self._at_once = 0
         self._lock = threading.Lock()
         chat = self
@@ -67,8 +108,7 @@ class ChatServer:
                 with suppress(BrokenPipeError, ConnectionResetError):
                     chat.answer(self)
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
+        self.http = Listening(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
@@ -87,7 +127,9 @@ class ChatServer:
         finally:
             with self._lock:
                 self._at_once -= 1
-        if behaviour.hang_up:
+        if behaviour.silent:
+            self.closing.wait(LONGEST_S)
+        if behaviour.hang_up or behaviour.silent:
             handler.close_connection = True
             handler.connection.close()
             return
@@ -140,6 +182,7 @@ def chat_server(choose: Choose = lambda call, times: Behaviour()) -> Iterator[Ch
     try:
         yield server
     finally:
+        server.closing.set()
         server.http.shutdown()
         server.http.server_close()
         thread.join()

@@ -1,7 +1,7 @@
 """Reads a rule-written sentence back: which sounds, in which order, which of them overlap.
 
 It knows the words that order and join, and nothing of how the sentence was made: the sounds are
-    found by looking up what stands between those words.
+found by looking up what stands between those words.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from tests.tiny_clap import RATE_HZ, write_tiny_clap
 
 from ezaudio.audio import read_audio, write_audio
 from ezaudio.captions.executors import executor_from
-from ezaudio.captions.filter import THRESHOLDS, FilterSettings, FilterSummary, filter_set
+from ezaudio.captions.filter import FilterSettings, FilterSummary, filter_set
+from ezaudio.captions.histogram import THRESHOLDS, bin_of, reached
 from ezaudio.captions.record import CaptionRecord
+from ezaudio.captions.report import write_report
 from ezaudio.captions.scoring import ScoreSettings
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.vectors import VectorCache
@@ -81,7 +84,32 @@ def test_the_threshold_keeps_what_reaches_it_and_the_table_counts_what_others_wo
     assert summary.kept == sum(score >= middle for score in scores)
     assert summary.table == {f"{t:.2f}": sum(s >= t for s in scores) for t in THRESHOLDS}
     expected = np.histogram(scores, bins=40, range=(-1, 1))[0]
-    assert list(summary.histogram) == expected.tolist()
+    assert list(summary.histogram) == list(summary.by_source["s"]) == expected.tolist()
+
+
+def test_a_score_that_is_a_threshold_reaches_it() -> None:
+    for threshold in THRESHOLDS:
+        for score, count in ((threshold, 1), (threshold - 1e-6, 0), (threshold + 1e-6, 1)):
+            bins = [0] * 40
+            bins[bin_of(score)] += 1
+            assert reached(bins, threshold) == count
+    assert (bin_of(-1.0), bin_of(1.0), bin_of(1.1)) == (0, 39, 39)
+
+
+def test_the_report_of_a_filtered_set_counts_all_pairs_that_were_scored(
+    given: Path, clap: Path, tmp_path: Path
+) -> None:
+    filtered(given, tmp_path / "all", clap, threshold=-1.0)
+    scores = sorted(r.score or 0.0 for r in CaptionSet(tmp_path / "all").records())
+    filtered(given, tmp_path / "some", clap, threshold=scores[-1])
+    write_report(tmp_path / "some", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "1 captions of 1 clips" in text
+    assert "9 pairs were scored and 1 kept" in text
+    shown = re.findall(r"<td>(0\.[345]\d)</td><td class=n>(\d+)</td>", text)
+    assert shown == [(f"{t:.2f}", str(sum(s >= t for s in scores))) for t in THRESHOLDS]
+    counts = re.findall(r"<title>-?[01]\.\d\d: (\d+)</title>", text)
+    assert sum(map(int, counts)) == 9
 
 
 def test_only_the_best_captions_of_a_clip_are_kept(given: Path, clap: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from tests.captions.test_dedup import record, sound, write_set
 
 from ezaudio.audio import write_audio
@@ -59,7 +62,11 @@ def test_a_report_shows_counts_scores_and_pairs_that_can_be_played(
     page.feed(text)
     players = [attrs for tag, attrs in page.tags if tag == "audio"]
     assert len(players) == 4
-    assert all((p["src"] or "").startswith("data:audio/ogg;base64,") for p in players)
+    for player in players:
+        kind, _, data = (player["src"] or "").partition(",")
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
+        assert (kind, rate, len(samples)) == ("data:audio/ogg;base64", 24_000, 12_000)
+        assert np.abs(samples).max() > 0.1
     assert "sound file not readable" in text
 
 
@@ -81,6 +88,16 @@ def test_the_table_of_thresholds_agrees_with_the_scores(tmp_path: Path) -> None:
     text = (tmp_path / "r.html").read_text()
     shown = re.findall(r"<td>(0\.[345]\d)</td><td class=n>(\d+)</td>", text)
     assert shown == [("0.30", "7"), ("0.35", "5"), ("0.40", "4"), ("0.45", "2"), ("0.50", "1")]
+
+
+def test_each_source_has_a_histogram_of_its_own(tmp_path: Path) -> None:
+    rows = [
+        replace(record("a", "Rain falls."), score=0.42, source=s) for s in ("one", "two", "two")
+    ]
+    write_report(write_set(tmp_path / "set", rows), tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "one: 1 pairs" in text and "two: 2 pairs" in text
+    assert re.findall(r"<title>0.40: (\d)</title>", text) == ["3", "1", "2"]
 
 
 def test_random_pairs_are_drawn_evenly_and_again_the_same() -> None:

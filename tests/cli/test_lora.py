@@ -134,7 +134,7 @@ def test_a_folder_without_sounds_is_one_line(train):
     for place in ("empty", "none"):
         code, out, err = train("-o", "x.safetensors", place=place)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert "`sounds`" in err
+        assert "`SOUNDS`" in err
 
 
 def test_an_edit_names_its_adapters(ezaudio, folder, adapter):

@@ -123,7 +123,7 @@ def broken_info(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (InputError("duration_s", -1, "more than 0"), 2, "`--duration`: got -1;"),
+        (InputError("duration_s", -1, "more than 0"), 2, "`duration_s`: got -1;"),
         (InputError("p.csv:3: seed", "x", "numbers"), 2, "`p.csv:3: seed`: got 'x';"),
         (EzAudioError("so it is"), 1, "so it is"),
         (Cancelled(), 130, "Cancelled."),
@@ -133,14 +133,26 @@ def broken_info(monkeypatch):
     ],
 )
 def test_an_error_is_one_line_on_stderr(ezaudio, broken_info, error, code, line):
-    from ezaudio.cli import generate
-
-    assert generate
     broken_info(error)
     got, out, err = ezaudio("info", "x")
     assert (got, out) == (code, "")
     assert err.startswith("error: " + line)
     assert err.count("\n") == 1
+
+
+def test_a_field_is_named_as_the_command_writes_it_whatever_others_call_it():
+    from ezaudio.cli.main import _as_written
+
+    def field(name, *arguments):
+        return _as_written(InputError(name, 1, "2"), arguments).split("`")[1]
+
+    assert field("duration_s", "generate", "rain") == "--duration"
+    assert field("loras", "generate", "rain") == "--lora"
+    assert field("sounds", "lora", "train", "x") == "SOUNDS"
+    assert field("sounds", "train", "lora", "x") == "SOUNDS"
+    assert field("recipe", "lora", "train", "x") == "--recipe"
+    assert field("duration_s", "lora", "train", "x") == "duration_s"
+    assert field("x.csv:3", "generate") == "x.csv:3"
 
 
 def test_ctrl_c_ends_with_130(ezaudio, broken_info):

@@ -318,3 +318,32 @@ def test_settings_that_cannot_be_built_are_named(changes, field):
     with pytest.raises(InputError) as caught:
         load_config(DiTConfig, DIT_PRESETS["tiny"].model_dump() | changes)
     assert caught.value.field == field
+
+
+@torch.inference_mode()
+def test_texts_in_turn_are_each_read_in_their_own_part_alone():
+    network = make()
+    two = network.prepare(text(2))
+    first, second = two.select([0]), two.select([1])
+    both = Condition.in_turn([first, second], 7)
+    assert both.batch == 1 and both.attend.shape[:3] == (1, 1, 7)
+    read = [torch.equal(both.attend[0, 0, t], both.attend[0, 0, 0]) for t in range(7)]
+    assert read == [True] * 4 + [False] * 3
+    alone = Condition.in_turn([first], 7)
+    x_t = latent()[..., :7]
+    expected = network(x_t, 300, first)
+    assert torch.allclose(network(x_t, 300, alone), expected, atol=1e-6)
+    twice = Condition.in_turn([first, first], 7)
+    assert torch.allclose(network(x_t, 300, twice), expected, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_texts_in_turn_share_a_batch_with_whole_ones():
+    network = make()
+    two = network.prepare(text(2))
+    first, second = two.select([0]), two.select([1])
+    turn = Condition.in_turn([first, second], 7)
+    x_t = latent()[:2, :, :7]
+    together = network(x_t, 300, Condition.cat([turn, second]))
+    assert torch.allclose(together[:1], network(x_t[:1], 300, turn), atol=1e-6)
+    assert torch.allclose(together[1:], network(x_t[1:], 300, second), atol=1e-6)

@@ -284,3 +284,27 @@ def test_bad_input_names_the_field_before_the_network_runs(model, prompts, value
     assert error.value.field == field
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 300
+
+
+def test_events_in_order_are_read_in_their_parts_and_written_into_the_file(model):
+    whole, split = (
+        model.generate("a dog, then rain", seed=3, order=order)[0] for order in ("whole", "split")
+    )
+    assert not np.array_equal(whole.clip.samples, split.clip.samples)
+    assert split.metadata["events"] == ["a dog", "rain"] and split.metadata["order"] == "split"
+    assert "events" not in whole.metadata
+    other_words = model.generate("rain after a dog", seed=3, order="split")[0]
+    np.testing.assert_allclose(other_words.clip.samples, split.clip.samples, atol=1e-5)
+    other_order = model.generate("rain, then a dog", seed=3, order="split")[0]
+    assert not np.allclose(other_order.clip.samples, split.clip.samples, atol=1e-3)
+
+
+def test_a_prompt_without_an_order_is_the_same_either_way_and_in_any_company(model):
+    whole = model.generate("a dog barking", seed=3, order="whole")
+    split = model.generate(["a dog barking", "wind, then rain"], seed=3, order="split")
+    torch.testing.assert_close(whole.audios[0], split.audios[0], atol=1e-5, rtol=0)
+
+
+def test_an_unknown_order_is_refused(model):
+    with pytest.raises(InputError, match="split, whole"):
+        model.generate("a dog", order="spilt")

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from ezaudio.checkpoints import load_module
+from ezaudio.cli.main import run
 from ezaudio.training.__main__ import main
 
 COLUMNS = ["file", "split", "label", "caption", "duration", "license", "author", "source_repo"]
@@ -31,7 +32,7 @@ def folder(tmp_path_factory):
         )
     with (folder / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    main(["pack", str(folder / "clips.csv"), str(folder / "packed")])
+    assert run(["data", "pack", str(folder / "clips.csv"), "-o", str(folder / "packed")]) == 0
     return folder
 
 
@@ -44,7 +45,7 @@ def trained(step, folder, values):
     values |= {"output": str(folder / step), "engine": {"device": "cpu"}}
     path = folder / f"{step}.yaml"
     path.write_text(yaml.safe_dump(values))
-    main([step, str(path)])
+    assert run(["train", str(path)]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,8 @@ def vae(folder):
 
 @pytest.fixture(scope="module")
 def latents(folder, vae):
-    main(["latents", str(folder / "packed"), str(vae), str(folder / "latents")])
+    target = ["-o", str(folder / "latents"), "--vae", str(vae)]
+    assert run(["data", "encode", str(folder / "packed"), *target]) == 0
     return folder / "latents"
 
 
@@ -133,5 +135,5 @@ def test_a_bundle_has_weights_settings_list_and_attributions(folder, vae, latent
 def test_an_unknown_step_names_the_allowed_ones():
     from ezaudio.errors import InputError
 
-    with pytest.raises(InputError, match="latents PACKED VAE FOLDER"):
+    with pytest.raises(InputError, match=r"bundle MANIFEST\.csv"):
         main(["paint"])

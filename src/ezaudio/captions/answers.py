@@ -104,6 +104,10 @@ class Answers:
         doubt = self._base.execute("SELECT COUNT(*) FROM open").fetchone()[0]
         return Spent(int(row[0]), float(row[1]), int(doubt))
 
+    def sent_at(self) -> list[float]:
+        """When each request was sent, in seconds since 1970, in that order."""
+        return [at for (at,) in self._base.execute("SELECT at FROM sent ORDER BY at")]
+
     def forget_failures(self) -> int:
         """Drop answers that are no captions, so that their clips are asked for again."""
         self._run("DELETE FROM failed WHERE key IN (SELECT key FROM answer WHERE text IS NULL)")

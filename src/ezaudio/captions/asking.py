@@ -1,8 +1,8 @@
 """Captions from a language model behind a server that speaks the OpenAI protocol.
 
 The settings of such a server, and the writer that all sources with one share: a source only says
-    what fills its prompt for a clip. Requests are carried by another process (`courier`), which
-    notes every answer before anybody hears of it.
+what fills its prompt for a clip. Requests are carried by another process (`courier`), which
+notes every answer before anybody hears of it.
 """
 
 from __future__ import annotations

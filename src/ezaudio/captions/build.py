@@ -1,10 +1,9 @@
 """Runs a source: clips in, a caption set out; killed at any moment and started again, it goes on.
 
 The clips are cut into chunks in the order in which they come. A chunk's shard carries the hash of
-its
-clips and of what its captions depend on: when both are what they were, the chunk is passed over.
-    Only one chunk is in memory. Answers that were paid for are kept by their content, so that a
-    changed input repeats no request about clips that were there before.
+its clips and of what its captions depend on: when both are what they were, the chunk is passed
+over. Only one chunk is in memory. Answers that were paid for are kept by their content, so that a
+changed input repeats no request about clips that were there before.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import fcntl
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -141,7 +140,7 @@ class _Run:
     asker: Asking | None = None
 
     def __post_init__(self) -> None:
-        self.budget = _Budget(self.settings, ahead=self.executor.ahead)
+        self.budget = _Budget(self.settings, None)
 
     def do(self) -> Summary:
         """Run to the end of the input, or of the budget."""
@@ -153,14 +152,30 @@ class _Run:
             if self.settings.retry_failed:
                 self.answers.forget_failures()
         _write_card(self.target, self.source, self.inputs, self.settings, None)
+        spent = self._spent()
+        summary = self._round(spent)
+        while self._goes_on(summary, spent):
+            spent = self._spent()
+            summary = replace(self._round(spent), passed_over=summary.passed_over)
+        _write_card(self.target, self.source, self.inputs, self.settings, summary)
+        return summary
+
+    def _round(self, spent: Spent) -> Summary:
+        """Go through the input once."""
+        self.read = self.passed_over = self.captions = self.chunks = 0
+        self.budget = _Budget(self.settings, spent if self.executor.ahead else None)
         job = LabelJob(self.source, str(self.target.folder))
         for done in self.executor.run(job, self._tasks()):
             self._take(done)
         self.target.drop_parts_from(self.chunks)
-        spent = self.answers.spent() if self.answers is not None else Spent(0, 0.0, 0)
-        summary = _summary(self.target, self.passed_over, spent)
-        _write_card(self.target, self.source, self.inputs, self.settings, summary)
-        return summary
+        return _summary(self.target, self.passed_over, self._spent())
+
+    def _goes_on(self, summary: Summary, before: Spent) -> bool:
+        """True when clips wait for what other chunks had set aside and did not need."""
+        return self.executor.ahead and not summary.finished and summary.requests > before.requests
+
+    def _spent(self) -> Spent:
+        return Spent(0, 0.0, 0) if self.answers is None else self.answers.spent()
 
     def close(self) -> None:
         """Take in what the courier noted, also after an error."""
@@ -263,18 +278,25 @@ def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
 class _Budget:
     """What a chunk may spend.
 
-    Where chunks are laid out long before their turn, two requests for each clip are set aside.
+    Where chunks are laid out long before their turn, two requests for each clip are set aside; what
+    they leave over is for the next round.
+
+    Args:
+        settings: the limits.
+        before: what was spent when the chunks were laid out; None when each waits for its turn.
     """
 
-    def __init__(self, settings: RunSettings, *, ahead: bool) -> None:
-        self._requests, self._cost, self._ahead = settings.max_requests, settings.max_cost, ahead
+    def __init__(self, settings: RunSettings, before: Spent | None) -> None:
+        self._requests, self._cost, self._before = settings.max_requests, settings.max_cost, before
         self._aside = (0, 0.0)
 
     def lease(self, spent: Spent, lacking: int, cost: float) -> tuple[int | None, float | None]:
         """Give what is left: requests and cost; None for no limit."""
+        ahead = self._before is not None
+        spent = self._before or spent
         requests = _left(self._requests, spent.requests + self._aside[0])
         money = _left(self._cost, spent.cost + self._aside[1])
-        if self._ahead:
+        if ahead:
             requests = None if requests is None else min(requests, 2 * lacking)
             money = None if money is None else min(money, 2 * cost)
             self._aside = (self._aside[0] + (requests or 0), self._aside[1] + (money or 0.0))

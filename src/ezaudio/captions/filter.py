@@ -16,17 +16,12 @@ from typing import Any
 from pydantic import Field
 
 from ezaudio.captions.executors.job import Executor
+from ezaudio.captions.histogram import BINS, THRESHOLDS, bin_of, reached
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
 from ezaudio.captions.shards import CaptionSet, SetWriter, read_rows
 from ezaudio.captions.tables import Grouped
 from ezaudio.config import Config
-
-THRESHOLDS = (0.30, 0.35, 0.40, 0.45, 0.50)
-"""Rows of the table."""
-
-BINS = 40
-"""Bins of the histogram, from -1 to 1."""
 
 
 class FilterSettings(Config):
@@ -53,6 +48,7 @@ class FilterSummary:
         kept: pairs that pass.
         heard: sounds that were not in the cache.
         histogram: pairs in each of `BINS` bins from -1 to 1.
+        by_source: the same for each source.
         table: threshold to pairs that would be kept.
     """
 
@@ -61,6 +57,7 @@ class FilterSummary:
     kept: int
     heard: int
     histogram: tuple[int, ...]
+    by_source: dict[str, tuple[int, ...]]
     table: dict[str, int]
 
 
@@ -111,8 +108,7 @@ def filter_set(
 
 
 def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSummary:
-    histogram = [0] * BINS
-    table = dict.fromkeys(THRESHOLDS, 0)
+    by_source: dict[str, list[int]] = {}
     counts = {"pairs": 0, "without": 0}
 
     def counted() -> Iterator[CaptionRecord]:
@@ -122,22 +118,21 @@ def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSum
                     counts["without"] += 1
                     continue
                 counts["pairs"] += 1
-                place = int((record.score + 1) / 2 * BINS)
-                histogram[min(BINS - 1, max(0, place))] += 1
-                for threshold in THRESHOLDS:
-                    table[threshold] += record.score >= threshold
+                by_source.setdefault(record.source, [0] * BINS)[bin_of(record.score)] += 1
                 if record.score >= settings.threshold:
                     yield record
 
     writer = SetWriter(made)
     writer.extend(counted() if settings.top_k is None else best_of(counted(), settings.top_k))
     writer.flush()
+    histogram = [sum(bins) for bins in zip([0] * BINS, *by_source.values(), strict=True)]
     return FilterSummary(
         **counts,
         kept=writer.written,
         heard=heard,
         histogram=tuple(histogram),
-        table={f"{threshold:.2f}": count for threshold, count in table.items()},
+        by_source={source: tuple(bins) for source, bins in by_source.items()},
+        table={f"{threshold:.2f}": reached(histogram, threshold) for threshold in THRESHOLDS},
     )
 
 

@@ -1,19 +1,20 @@
 """The report: one HTML file that needs no network, with players for 50 random pairs.
 
 Captions are whatever somebody wrote: everything that comes from a set is escaped, and the page
-    allows neither scripts nor anything from elsewhere.
+allows neither scripts nor anything from elsewhere.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ezaudio.captions.filter import BINS, THRESHOLDS
+from ezaudio.captions.histogram import THRESHOLDS, lower_edge, reached
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.statistics import ORDER_WORDS, Statistics, statistics_of
@@ -64,7 +65,7 @@ def write_report(
         f"<h1>{_safe(title)}</h1>",
         _summary(found),
         _counted("By source", found.by_source, found.captions),
-        _scores(found),
+        _scores(found, card),
         _lengths(found),
         _order(found),
         _vocabulary(found),
@@ -124,21 +125,35 @@ def _counted(title: str, counts: dict[str, int], whole: int | None) -> str:
     return f"<h2>{title}</h2>" + _table(("", "captions", "share"), rows)
 
 
-def _scores(found: Statistics) -> str:
-    if not found.scored:
-        return "<h2>CLAP scores</h2><p>Not scored yet: <code>ezaudio caption filter</code>.</p>"
-    labels = [f"{2 * index / BINS - 1:.2f}" for index in range(BINS)]
-    # A bin is 0.05 wide, so that the thresholds of the table are edges of bins.
+def _scores(found: Statistics, card: Mapping[str, Any]) -> str:
+    """Histogram and table; of a filtered set over all pairs that were scored, not those it kept."""
+    bins, by_source = found.scores, found.scores_by_source
+    title, about = "CLAP scores", ""
+    if card.get("source") == "filter" and "by_source" in card.get("counts", {}):
+        counts = card["counts"]
+        bins, by_source = counts["histogram"], counts["by_source"]
+        threshold = card["settings"]["threshold"]
+        title = "CLAP scores before the filter"
+        about = (
+            f"<p>{sum(bins):,} pairs were scored and {counts['kept']:,} kept, at {threshold:.2f}; "
+            f"{counts['without']:,} had no sound that can be read.</p>"
+        )
+    scored = sum(bins)
+    if not scored:
+        return f"<h2>CLAP scores</h2><p>None: <code>ezaudio caption filter</code>.</p>{about}"
+    labels = [f"{lower_edge(index):.2f}" for index in range(len(bins))]
     rows = [
-        (f"{threshold:.2f}", kept := sum(found.scores[round((threshold + 1) / 2 * BINS) :]),
-         _share(kept, found.scored))
+        (f"{threshold:.2f}", kept := reached(bins, threshold), _share(kept, scored))
         for threshold in THRESHOLDS
-    ]  # fmt: skip
-    return (
-        "<h2>CLAP scores</h2>"
-        + _bars(found.scores, labels, every=4)
-        + _table(("threshold", "pairs at or above", "share"), rows)
-    )
+    ]
+    each = [
+        f'<p class="small">{_safe(source)}: {sum(own):,} pairs</p>'
+        + _bars(own, labels, every=4, height=60)
+        for source, own in sorted(by_source.items())
+        if len(by_source) > 1
+    ]
+    table = _table(("threshold", "pairs at or above", "share"), rows)
+    return f"<h2>{title}</h2>{about}" + _bars(bins, labels, every=4) + table + "".join(each)
 
 
 def _lengths(found: Statistics) -> str:
@@ -160,9 +175,9 @@ def _vocabulary(found: Statistics) -> str:
     return f'<h2>Most frequent words</h2><p class="small">{words}</p>'
 
 
-def _bars(counts: Sequence[int], labels: Sequence[str], *, every: int) -> str:
+def _bars(counts: Sequence[int], labels: Sequence[str], *, every: int, height: int = 160) -> str:
     """Draw a histogram as SVG."""
-    width, height, most = 720, 160, max(counts, default=0) or 1
+    width, most = 720, max(counts, default=0) or 1
     step = width / max(1, len(counts))
     parts = [f'<svg viewBox="0 0 {width} {height + 24}" width="{width}" role="img">']
     for index, (count, label) in enumerate(zip(counts, labels, strict=True)):

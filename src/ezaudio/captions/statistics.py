@@ -1,7 +1,7 @@
 """What a caption set is like, counted in one pass over it: sources, scores, lengths, words, order.
 
 Memory is bounded: the vocabulary keeps its most frequent words where it grows beyond a limit, and
-    the random pairs are a reservoir.
+the random pairs are a reservoir.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ezaudio.captions.filter import BINS
+from ezaudio.captions.histogram import BINS, bin_of
 from ezaudio.captions.record import CaptionRecord, Failure
 
 ORDER_WORDS = {
@@ -47,6 +47,7 @@ class Statistics:
         by_language, by_licence: captions.
         profane: captions that are flagged.
         scores: pairs in each of `BINS` bins from -1 to 1.
+        scores_by_source: the same for each source.
         scored: pairs with a score.
         lengths: captions by number of words, the last for all longer ones.
         vocabulary: word to occurrences.
@@ -64,6 +65,7 @@ class Statistics:
     by_licence: Counter[str] = field(default_factory=Counter)
     profane: int = 0
     scores: list[int] = field(default_factory=lambda: [0] * BINS)
+    scores_by_source: dict[str, list[int]] = field(default_factory=dict)
     scored: int = 0
     lengths: list[int] = field(default_factory=lambda: [0] * (_LONGEST + 1))
     vocabulary: Counter[str] = field(default_factory=Counter)
@@ -101,7 +103,8 @@ def statistics_of(
         found.profane += record.profane
         if record.score is not None:
             found.scored += 1
-            found.scores[min(BINS - 1, max(0, int((record.score + 1) / 2 * BINS)))] += 1
+            found.scores[bin_of(record.score)] += 1
+            found.scores_by_source.setdefault(record.source, [0] * BINS)[bin_of(record.score)] += 1
         _count_words(found, record.caption)
         _keep(found, record, pairs, generator)
     for failure in failures:

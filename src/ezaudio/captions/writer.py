@@ -1,8 +1,8 @@
 """What a source is, and what its writer gives back.
 
 A source is a frozen settings class with two methods: `items` reads the user's files as a stream,
-    and `open` makes the writer, once in each worker. A writer turns a chunk of clips into one
-    `Outcome` each.
+and `open` makes the writer, once in each worker. A writer turns a chunk of clips into one
+`Outcome` each.
 """
 
 from __future__ import annotations

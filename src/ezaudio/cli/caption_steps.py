@@ -221,7 +221,8 @@ def filter_step(
     settings = load_config(FilterSettings, values)
     with show.counting("pairs scored, sounds heard") as progress:
         found = filter_set(given, output, settings=settings, executor=executor, progress=progress)
-    show({name: value for name, value in asdict(found).items() if name != "histogram"})
+    bins = ("histogram", "by_source")
+    show({name: value for name, value in asdict(found).items() if name not in bins})
     return output
 
 

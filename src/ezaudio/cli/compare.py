@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from ezaudio.cli.evaluate import Copies, Paper, progress_lines
-from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
+from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
@@ -21,8 +21,6 @@ from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate as score
 from ezaudio.evaluation.run import make
 from ezaudio.evaluation.systems.peers import known_entries, peer_entries
-
-FLAGS.update({"systems": "SYSTEMS", "results": "RESULTS"})
 
 
 @options_from(EvaluationOptions)

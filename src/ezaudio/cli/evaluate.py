@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
+from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
@@ -23,8 +23,6 @@ from ezaudio.evaluation.run import in_processes, make
 from ezaudio.evaluation.systems import AnyConfig
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.evaluation.systems.folder import FolderConfig
-
-FLAGS.update({"sounds": "SOUNDS", "model": "--model", "settings": "--set", "copies": "--copies"})
 
 Folder = Annotated[Path, typer.Option("-o", "--output", help="Folder of sounds and reports.")]
 Settings = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ezaudio.cli.options import FLAGS, options_from, part_of
+from ezaudio.cli.options import options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
@@ -24,7 +24,6 @@ from ezaudio.evaluation.listening.report import (
 from ezaudio.evaluation.listening.room import open_server
 from ezaudio.evaluation.listening.study import Study, StudyOptions, build_study
 
-FLAGS.update({"study": "STUDY", "sounds": "--sounds", "manifest": "--manifest"})
 ACTIONS = ("build", "serve", "report")
 
 

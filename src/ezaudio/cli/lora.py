@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
+from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ezaudio.training.lora import LoRAPlan
     from ezaudio.training.lora_run import Callback
 
-FLAGS.update({"resume": "--resume", "name": "--name", "recipe": "--recipe"})
 
 lora = typer.Typer(
     add_completion=False,

@@ -145,7 +145,7 @@ def run(arguments: Sequence[str]) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except EzAudioError as error:
-        return _fail(_with_flag(error), error.exit_code)
+        return _fail(_as_written(error, arguments), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         print("stopped.", file=sys.stderr)
         return _INTERRUPTED
@@ -165,13 +165,32 @@ def _known(error: Exception) -> Iterator[tuple[str, int]]:
         yield "out of memory; try `--batch-size 1` or a shorter duration.", 1
 
 
-def _with_flag(error: EzAudioError) -> str:
-    """Name the option as it is written on the command line."""
+def _as_written(error: EzAudioError, arguments: Sequence[str]) -> str:
+    """Name the option or argument as it is written on the command line."""
+    if not isinstance(error, InputError):
+        return str(error)
     from ezaudio.cli.options import FLAGS
 
-    if isinstance(error, InputError) and error.field in FLAGS:
-        return str(InputError(FLAGS[error.field], error.got, error.allowed))
-    return str(error)
+    command = _called(arguments)
+    names = {p.name: _written(p) for p in getattr(command, "params", ())}
+    field = names.get(error.field) or FLAGS.get(error.field) or error.field
+    return str(InputError(field, error.got, error.allowed))
+
+
+def _called(arguments: Sequence[str]) -> Any:
+    """The command that the arguments name, inside of its group if it has one."""
+    command: Any = typer.main.get_command(app)
+    words = list(arguments)
+    phrase = PHRASES.get(" ".join(words[:2]))
+    for word in [*phrase] if phrase else words[:2]:
+        command = getattr(command, "commands", {}).get(word) or command
+    return command
+
+
+def _written(parameter: Any) -> str:
+    """`--flag` for an option, upper case for an argument."""
+    flags = [flag for flag in parameter.opts if flag.startswith("--")]
+    return max(flags, key=len) if flags else str(parameter.name).upper()
 
 
 def _fail(message: str, code: int) -> int:

@@ -15,10 +15,13 @@ from ezaudio.config import Config
 Command = TypeVar("Command", bound=Callable[..., None])
 
 FLAGS: dict[str, str] = {
-    name: f"--{name.replace('_', '-')}"
-    for name in ("output", "format", "batch_size", "prompts_file", "start", "end", "span", "spans")
-} | {"spans": "--start", "text": "--text", "lora": "--lora", "loras": "--lora"}
-"""Field of a setting to the flag that sets it; grows as commands are imported."""
+    "batch_size": "--batch-size",
+    "spans": "--start",
+    "span": "--span",
+    "loras": "--lora",
+    "prompts_file": "--prompts-file",
+}
+"""Field of a setting to the flag that sets it, where no parameter of the command has its name."""
 
 Output = Annotated[
     Path | None,
@@ -75,7 +78,6 @@ def options_from(
     }
 
     def decorate(command: Command) -> Command:
-        FLAGS.update({name: flag_of(name) for name in made})
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         parameters = [*own, *made.values()]

@@ -9,13 +9,12 @@ import typer
 import yaml
 
 from ezaudio.cli.evaluate import Folder, Settings, progress_lines, read_settings
-from ezaudio.cli.options import FLAGS, Quiet, options_from, part_of
+from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.prepare import EvaluationOptions, prepare
 from ezaudio.evaluation.sweep import Layout, grid_cells, measure, run_cells, write_sweep
 
-FLAGS.update({"runs": "RUNS", "layout": "--layout"})
 LAYOUTS: tuple[Layout, ...] = ("grid", "table-1", "table-2", "figure-2")
 
 

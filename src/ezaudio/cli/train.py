@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ezaudio.cli.options import FLAGS, Quiet
+from ezaudio.cli.options import Quiet
 from ezaudio.cli.progress import note
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ezaudio.training.task import Plan
     from ezaudio.training.trainer import Callback, Progress
 
-FLAGS.update({"resume": "--resume", "recipe": "RECIPE"})
 
 _RATE_SIZE = 768
 _RATE_S = 0.3

@@ -74,6 +74,9 @@ class Block(nn.Module):
     Deviation: the authors start the branches unscaled.
     """
 
+    called_beside_forward = ("read",)
+    """Methods that compute with the weights, for an engine that brings them there for each call."""
+
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         gain = 1 / math.sqrt(2 * (config.depth + 1))

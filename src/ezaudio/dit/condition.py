@@ -55,7 +55,8 @@ class Condition:
 
     Attributes:
         texts: per block, the keys and values of the text; empty in a network without text.
-        attend: True where a text token may be attended to, bool `(B, 1, 1, L)`; None without text.
+        attend: True where a text token may be attended to, bool `(B, 1, 1, L)`, or `(B, 1, t, L)`
+            where that differs over the t positions of the stream; None without text.
         steps: modulation of the diffusion steps, shared by all rows; None if it was not prepared.
     """
 
@@ -87,6 +88,30 @@ class Condition:
         return replace(self, texts=texts, attend=self.attend.expand(batch, -1, -1, -1))
 
     @staticmethod
+    def in_turn(parts: Sequence[Condition], positions: int) -> Condition:
+        """One row that reads the texts of others one after another, each in an equal part.
+
+        Every position still hears all others; only the text that it reads is its part's.
+
+        Args:
+            parts: conditions of one row, with text, in order.
+            positions: length t of the stream, latent frames over the patch size, rounded up.
+
+        Source: FreeAudio (arXiv:2507.08557) divides the attention to the text likewise.
+        """
+        owner = torch.arange(positions) * len(parts) // positions  # (t,)
+        attend = [
+            (owner == i)[:, None].to(part.attend.device) & part.attend
+            for i, part in enumerate(parts)
+            if part.attend is not None
+        ]
+        texts = tuple(
+            KeysValues(*(torch.cat(tensors, dim=2) for tensors in zip(*block, strict=True)))
+            for block in zip(*(part.texts for part in parts), strict=True)
+        )
+        return Condition(texts, torch.cat(attend, dim=-1), parts[0].steps)
+
+    @staticmethod
     def cat(parts: Sequence[Condition]) -> Condition:
         """Join rows, for instance of the prompts and of the negative prompts.
 
@@ -107,7 +132,9 @@ class Condition:
             KeysValues(torch.cat([kv.keys for kv in block]), torch.cat([kv.values for kv in block]))
             for block in zip(*(part.texts for part in padded), strict=True)
         )
-        attend = torch.cat([part.attend for part in padded if part.attend is not None])
+        masks = [part.attend for part in padded if part.attend is not None]
+        positions = max(mask.shape[2] for mask in masks)
+        attend = torch.cat([mask.expand(-1, -1, positions, -1) for mask in masks])
         return Condition(texts, attend, steps)
 
     def _padded(self, length: int) -> Condition:

@@ -77,7 +77,7 @@ class CrossAttention(nn.Module):
         return KeysValues(self.key_norm(k), v)
 
     def forward(self, x: Tensor, context: KeysValues, attend: Tensor) -> Tensor:
-        """Map `(B, T, D)` to `(B, T, D)`; `attend` is bool `(B, 1, 1, L)`."""
+        """Map `(B, T, D)` to `(B, T, D)`; `attend` is bool `(B, 1, 1 or T, L)`."""
         q = self.query_norm(rearrange(self.query(x), "B T (H P) -> B H T P", H=self.heads))
         mixed = functional.scaled_dot_product_attention(
             q, context.keys, context.values, attn_mask=attend

@@ -2,6 +2,7 @@
 
     text       = encoder(prompts)                    # once per distinct prompt
     condition  = dit.prepare(text, timesteps)        # once per batch; the steps once per generation
+                                                     # events in order: each read in its own part
     velocity   = guide(positive and negative branch in one forward pass)
     latent     = sampler(velocity, noise of the seeds)
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from ezaudio.dit.condition import PreparedSteps
 
 
+Prompt: TypeAlias = str | tuple[str, ...]
+"""What is read along the whole sound, or texts that are read in turn, in equal parts of it."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Sounds that are denoised together.
@@ -53,7 +58,7 @@ class Batch:
         options: how; its prompt and seed are not looked at.
     """
 
-    prompts: Sequence[str]
+    prompts: Sequence[Prompt]
     negative_prompts: Sequence[str]
     seeds: Sequence[int]
     frames: int
@@ -107,11 +112,11 @@ class Denoiser:
 
     def _velocity(self, batch: Batch, timesteps: Tensor, kept: Kept | None) -> Velocity:
         options = batch.options
-        positive = self._condition(batch.prompts, timesteps)
+        positive = self._condition(batch.prompts, timesteps, batch.frames)
         network = _Network(self.parts, kept)
         if options.guidance_scale == 1.0:
             return lambda x_t, t: network(x_t, t, positive)
-        negative = self._condition(batch.negative_prompts, timesteps)
+        negative = self._condition(batch.negative_prompts, timesteps, batch.frames)
         both = Condition.cat([positive, negative])
 
         def pair(x_t: Tensor, t: float) -> tuple[Tensor, Tensor]:
@@ -127,9 +132,10 @@ class Denoiser:
             schedule=self.parts.schedule,
         )
 
-    def _condition(self, prompts: Sequence[str], timesteps: Tensor) -> Condition:
-        """Prepare each distinct prompt once, and the steps once per generation."""
-        distinct = list(dict.fromkeys(prompts))
+    def _condition(self, prompts: Sequence[Prompt], timesteps: Tensor, frames: int) -> Condition:
+        """Prepare each distinct text once, and the steps once per generation."""
+        texts = [(prompt,) if isinstance(prompt, str) else prompt for prompt in prompts]
+        distinct = list(dict.fromkeys(text for row in texts for text in row))
         text = self.parts.text_encoder(distinct)
         key = tuple(int(t) for t in timesteps)
         if key in self._steps:
@@ -137,7 +143,13 @@ class Denoiser:
         else:
             condition = self.parts.dit.prepare(text, timesteps)
             self._steps[key] = condition.steps
-        return condition.select([distinct.index(prompt) for prompt in prompts])
+        if all(len(row) == 1 for row in texts):
+            return condition.select([distinct.index(row[0]) for row in texts])
+        positions = -(-frames // self.parts.dit.config.patch_size)
+        singles = {text: condition.select([row]) for row, text in enumerate(distinct)}
+        return Condition.cat(
+            [Condition.in_turn([singles[text] for text in row], positions) for row in texts]
+        )
 
 
 class _Network:

@@ -23,6 +23,7 @@ from ezaudio.pipelines.denoise import Batch, Denoiser
 from ezaudio.pipelines.options import GenerateOptions, SamplingOptions, check_prompt
 from ezaudio.pipelines.progress import Callback, Counter
 from ezaudio.pipelines.results import CEILING, Sound
+from ezaudio.text.order import events_in_order
 from ezaudio.types import Clip
 from ezaudio.vae.chunked import decode_chunked
 
@@ -172,7 +173,7 @@ def facts_of(options: SamplingOptions, parts: Components) -> dict[str, Any]:
 
 def _batch(takes: Sequence[Take], hop_samples: int) -> Batch:
     return Batch(
-        prompts=[take.prompt for take in takes],
+        prompts=[read_as(take) for take in takes],
         negative_prompts=[take.options.negative_prompt for take in takes],
         seeds=[take.seed for take in takes],
         frames=-(-takes[0].samples // hop_samples),
@@ -180,10 +181,22 @@ def _batch(takes: Sequence[Take], hop_samples: int) -> Batch:
     )
 
 
+def read_as(take: Take) -> tuple[str, ...]:
+    """The events that are read in turn; the prompt alone where it is read as a whole."""
+    return events_in_order(take.prompt) if take.options.order == "split" else (take.prompt,)
+
+
+def _reading(take: Take) -> dict[str, Any]:
+    events = read_as(take)
+    found: dict[str, Any] = {"order": take.options.order}
+    return found | {"events": list(events)} if len(events) > 1 else found
+
+
 def _sound(parts: Components, take: Take, wave: Tensor) -> Sound:
     samples = peak_guard(wave.float().cpu().numpy().copy(), CEILING)
     metadata = {
         "prompt": take.prompt,
+        **_reading(take),
         "negative_prompt": take.options.negative_prompt,
         "seed": take.seed,
         "take": take.number,

@@ -23,6 +23,7 @@ MAX_PROMPT_CHARACTERS = 2000
 MAX_STEPS = 1000
 MAX_TAKES = 1000
 MIN_DURATION_S = 0.1
+ORDERS = ("split", "whole")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -134,6 +135,15 @@ class GenerateOptions(SamplingOptions):
     duration_s: _Number = Field(
         10.0, ge=MIN_DURATION_S, description="Length of the sound in seconds."
     )
+    order: str = Field(
+        "whole",
+        description=f"How 'A, then B' is read, each event in its part or not: {', '.join(ORDERS)}.",
+    )
+
+    @field_validator("order")
+    @classmethod
+    def _known_order(cls, value: str) -> str:
+        return _one_of(value, ORDERS)
 
 
 class EditOptions(SamplingOptions):

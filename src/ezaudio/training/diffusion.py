@@ -64,10 +64,12 @@ class Sounds:
         self.seed = _VALID_SEED if self.measuring else stage.run.seed
         self.store, self.encoder, self.stage, self.engine = store, encoder, stage, engine
         self.schedule = zero_snr_schedule()
+        config = stage.data.batch
+        if self.measuring and not any(map(len, store.takes(split, mixed=True).values())):
+            config = config.model_copy(update={"mixed_share": 0.0})
         self.batches = LatentBatches(
-            store, stage.data.batch, seed=self.seed, rank=engine.rank, world=engine.world,
-            split=split,
-        )  # fmt: skip
+            store, config, seed=self.seed, rank=engine.rank, world=engine.world, split=split
+        )
 
     def rows(self, index: int) -> Rows:
         """This process's rows of batch `index`, on the CPU."""
@@ -231,8 +233,8 @@ class DiffusionTask:
         paths = []
         for name in sorted(self.averages.names, key=lambda name: name != best):
             path = folder / ("dit.safetensors" if name == best else f"dit-{name}.safetensors")
-            with self._as(name):
-                tensors = {key: whole(x) for key, x in self.network.state_dict().items()}
+            with self._as(name):  # what it puts there is gone afterwards
+                tensors = {key: whole(x).clone() for key, x in self.network.state_dict().items()}
             if self.engine.main:
                 facts = {"step": step, "average": name, "stage": stage_facts(self.stage)}
                 if name in self.choice.losses:

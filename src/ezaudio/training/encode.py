@@ -311,12 +311,3 @@ def encode(vae: Autoencoder, waves: NDArray[Any], *, std: bool) -> NDArray[np.fl
     parts = (posterior.mean, posterior.std) if std else (posterior.mean,)
     values: NDArray[np.float16] = torch.cat(parts, 1).transpose(1, 2).half().cpu().numpy()
     return values
-
-
-def encode_clips(
-    waveforms: Path, checkpoint: Path, folder: Path, config: EncodeConfig | None = None
-) -> None:
-    """Encode a waveform store with an autoencoder checkpoint."""
-    vae, source = load_autoencoder(checkpoint)
-    store = WaveformStore(waveforms)
-    encode_latents(LatentEncoder(store, vae, config or EncodeConfig(), source=source), folder)

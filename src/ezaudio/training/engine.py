@@ -190,7 +190,11 @@ class Engine:
 
     def _shard(self, module: nn.Module) -> nn.Module:
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+        from torch.distributed.fsdp import (
+            MixedPrecisionPolicy,
+            fully_shard,
+            register_fsdp_forward_method,
+        )
 
         mesh = init_device_mesh(self.device.type, (self.world,))
         half = torch.bfloat16 if self.config.precision == "bf16" else None
@@ -200,6 +204,8 @@ class Engine:
                 for block in part:
                     if any(True for _ in block.parameters()):
                         fully_shard(block, mesh=mesh, mp_policy=policy)
+                        for name in getattr(block, "called_beside_forward", ()):
+                            register_fsdp_forward_method(block, name)
         fully_shard(module, mesh=mesh, mp_policy=policy)
         return module
 

@@ -105,11 +105,12 @@ def measure(
         network = model.build()
         error = VelocityError(network, torch.empty(model.latent_channels))
         inputs = _rows_like(model, rows=rows, frames=frames)
-    seen: dict[int, int] = {}
+    seen: dict[int, tuple[int, object]] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        seen[storage._cdata] = tensor.numel() * tensor.element_size()
+        # the storage is held, so that no other gets its address
+        seen[storage._cdata] = (tensor.numel() * tensor.element_size(), storage)
         return tensor
 
     held = [*network.parameters(), *network.buffers()]
@@ -117,7 +118,7 @@ def measure(
         error(inputs)
     for tensor in held:
         seen.pop(tensor.untyped_storage()._cdata, None)
-    kept = sum(seen.values())
+    kept = sum(size for size, _ in seen.values())
     if stage.compute.gradient_checkpointing:  # the inputs of all blocks, and the inside of one
         blocks = len(network.blocks)
         kept = kept // blocks + blocks * rows * -(-frames // model.patch_size) * model.width * 4

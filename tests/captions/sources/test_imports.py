@@ -89,7 +89,8 @@ def test_weak_labels_are_read_from_both_published_layouts(tmp_path: Path) -> Non
         ("--4gqARaEJE_0", ("Domestic animals, pets", "Dog")),
         ("--PJHxphWEs_30000", ("Speech",)),
     ]
-    assert bad == [("eval_segments.csv:6", "unknown label")]
+    unknown = [("eval_segments.csv", line, "unknown label") for line in (4, 4, 5, 6)]
+    assert bad == [(f"{file}:{line}", reason) for file, line, reason in unknown]
     table = write(
         tmp_path / "weak.tsv",
         "filename\tevent_label\n--PJHxphWEs_30\t/m/09x0r\n--4gqARaEJE_0\t/m/068hy\n"

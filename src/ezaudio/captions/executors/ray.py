@@ -80,8 +80,9 @@ class RayExecutor(Config):
             )
         try:
             ray.data.DataContext.get_current().enable_progress_bars = False
-            rows = ray.data.from_items([{"task": name} for name in names])
-            done = rows.repartition(min(len(names), 4 * self.workers)).map_batches(
+            blocks = min(len(names), 4 * self.workers)
+            rows = ray.data.from_items([{"task": n} for n in names], override_num_blocks=blocks)
+            done = rows.map_batches(
                 _Actor,
                 fn_constructor_args=(ray.cloudpickle.dumps(job),),
                 batch_size=1,

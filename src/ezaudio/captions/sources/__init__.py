@@ -1,8 +1,8 @@
 """Where captions come from.
 
 To add a source: write one file with a subclass of `Source`, and add a line to `SOURCES`. Its
-    settings are checked by the same rules as all others; the command line and the contract tests
-    pick it up.
+settings are checked by the same rules as all others; the command line and the contract tests
+pick it up.
 """
 
 from __future__ import annotations

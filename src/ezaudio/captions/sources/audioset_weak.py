@@ -1,7 +1,7 @@
 """AudioSet's weak labels: names of what occurs in ten seconds -> sentences (labels CC BY 4.0).
 
 Two published layouts are read: segments in CSV (`YTID, start_seconds, end_seconds, "mid,mid"`,
-    lines of `#` before them), and one label a line in TSV (`filename event_label`).
+lines of `#` before them), and one label a line in TSV (`filename event_label`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class AudioSetWeak(Source):
                 continue
             mids = next(csv.reader([",".join(cells[3:])]), [])
             name = clip_name(cells[0], start_s)
-            yield self._item(where, name, (start_s, end_s), mids, labels)
+            yield from self._found(where, name, (start_s, end_s), mids, labels)
 
     def _of_tsv(self, path: Path, labels: Labels) -> Iterator[Item | BadLine]:
         lines = lines_of(path, delimiter="\t")
@@ -79,19 +79,24 @@ class AudioSetWeak(Source):
             for clip, mids in clips.groups():
                 youtube_id, start_s = split_name(clip, unit_s=1.0) or (clip, 0.0)
                 span = (start_s, start_s + CLIP_S)
-                yield self._item(clip, clip_name(youtube_id, start_s), span, mids, labels)
+                name = clip_name(youtube_id, start_s)
+                yield from self._found(clip, name, span, mids, labels)
 
-    def _item(
+    def _found(
         self, where: str, name: str, span: tuple[float, float], mids: list[str], labels: Labels
-    ) -> Item | BadLine:
-        known = [label for label in (labels.name(mid.strip()) for mid in mids) if label]
-        if not known:
-            return BadLine(where, "unknown label", shortened(",".join(mids)))
-        return Item(
-            name,
-            audio=audio_name(name, self.audio_pattern),
-            start_s=span[0],
-            end_s=span[1],
-            licence=self.licence,
-            tags=tuple(known),
-        )
+    ) -> Iterator[Item | BadLine]:
+        """Give the clip with the labels that are known; each other label counts as a bad line."""
+        named = [(mid.strip(), labels.name(mid.strip())) for mid in mids]
+        for mid, label in named:
+            if label is None:
+                yield BadLine(where, "unknown label", shortened(mid))
+        known = tuple(label for _, label in named if label)
+        if known:
+            yield Item(
+                name,
+                audio=audio_name(name, self.audio_pattern),
+                start_s=span[0],
+                end_s=span[1],
+                licence=self.licence,
+                tags=known,
+            )

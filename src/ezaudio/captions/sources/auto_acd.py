@@ -1,8 +1,8 @@
 """Auto-ACD: captions of AudioSet and VGGSound clips, made from their pictures and sounds.
 
 Source: Sun et al. 2023, arXiv:2309.11500. The files are CSV with a YouTube id that carries the
-    start (`ID_30` or `ID_000030` in seconds, `ID_30000` in milliseconds), or with the start in a
-    column of its own, and a caption.
+start (`ID_30` or `ID_000030` in seconds, `ID_30000` in milliseconds), or with the start in a
+column of its own, and a caption.
 """
 
 from __future__ import annotations

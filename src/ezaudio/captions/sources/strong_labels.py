@@ -1,9 +1,9 @@
 """AudioSet's strong labels -> sentences that keep order, overlap and repetition of the events.
 
 The published files have one event a line: `segment_id start_time_seconds end_time_seconds label`,
-    tabs between, where `YxlGt805lTA_30000` is a clip and its start in milliseconds, and the label
-    a mid. Lines of one segment may lie anywhere in the file. Source: Hershey et al. 2021,
-    arXiv:2105.07031.
+tabs between, where `YxlGt805lTA_30000` is a clip and its start in milliseconds, and the label
+a mid. Lines of one segment may lie anywhere in the file. Source: Hershey et al. 2021,
+arXiv:2105.07031.
 
 Two writers: `rules`, the embedded default, says the timeline by itself; `llm` asks a language model
 (the paper's AS-SL-GPT4-Caps: GPT-4o-mini).

@@ -1,7 +1,7 @@
 """VGGSound: one label for a clip of ten seconds -> a sentence (labels CC BY 4.0).
 
 Source: Chen et al. 2020, arXiv:2004.14368. Two published layouts are read: `ID_000300.mp4,label`,
-    the start in seconds, and `ID,300,label,split`.
+the start in seconds, and `ID,300,label,split`.
 """
 
 from __future__ import annotations
