@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.intervals import bootstrap_mean, jackknife, paired_difference
+from ezaudio.evaluation.intervals import (
+    bootstrap_mean,
+    jackknife,
+    paired_difference,
+    share_interval,
+)
 
 
 def test_the_bootstrap_of_a_mean_is_the_normal_interval_when_clips_are_many():
@@ -57,3 +62,15 @@ def test_pairs_are_compared_clip_by_clip():
     assert p <= 1 / 1000
     _, same = paired_difference(a, np.random.default_rng(2).permutation(a))
     assert same > 0.05
+
+
+def test_a_share_of_none_or_all_still_has_an_interval():
+    none, all_of_them = share_interval(0.0, 30), share_interval(1.0, 30)
+    assert (none.value, none.low) == (0, 0)
+    assert none.high == pytest.approx(1.96**2 / (30 + 1.96**2), rel=1e-3)  # Wilson (1927)
+    assert (all_of_them.low, all_of_them.high) == pytest.approx((1 - none.high, 1))
+
+
+def test_the_interval_of_a_half_by_hand():
+    found = share_interval(0.5, 4)  # centre 1/2, half = 1.96 sqrt(1/16 + 0.96^2/16) / 1.96
+    assert found.high - found.low == pytest.approx(0.6999, abs=2e-3)

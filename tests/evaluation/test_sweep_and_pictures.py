@@ -1,13 +1,25 @@
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 
 from ezaudio.errors import InputError
+from ezaudio.evaluation.clips import Item
 from ezaudio.evaluation.pictures import Dot, Line, dot_plot, line_plot, palette_png, side_by_side
 from ezaudio.evaluation.results import Score, show
 from ezaudio.evaluation.sweep import grid_cells, run_cells
+from ezaudio.evaluation.systems.base import Order
+from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig, EzAudioSystem
+from ezaudio.pipelines.catalogue import read_card
+
+
+def make_one(system: EzAudioSystem, folder: Path) -> None:
+    order = Order(items=(Item("one", "a dog barking", duration_s=0.5),))
+    system.make(order, folder)
+    assert system.sounds(order, folder)[0].sources[0].is_file()
 
 
 class TestGrid:
@@ -42,7 +54,7 @@ class TestRuns:
             "  - {label: SOLA, model: 'runs/sola/step-*', columns: {long_skips: yes}}\n"
             f"  - {{label: base, model: '{model}'}}\n"
         )
-        cells = run_cells(Path("runs.yaml"), {"steps": 2})
+        cells = run_cells(Path("runs.yaml"), {"steps": 2}, tmp_path / "out")
         assert [(cell.name, cell.x) for cell in cells] == [
             ("SOLA-@-15", 15),
             ("SOLA-@-40", 40),
@@ -51,15 +63,32 @@ class TestRuns:
         assert cells[0].labels["long_skips"] is True
         assert cells[0].labels["parameters (M)"] > 0
 
+    @pytest.mark.parametrize("named", ["runs/sola", "runs/sola/dit.safetensors"])
+    def test_a_training_run_becomes_a_model_with_the_other_parts_of_its_base(
+        self, model, tmp_path, named
+    ):
+        run = tmp_path / "runs" / "sola"
+        run.mkdir(parents=True)
+        shutil.copy(model / read_card(model).dit, run / "dit.safetensors")
+        entry = {"label": "SOLA, skips", "model": str(tmp_path / named), "base": str(model)}
+        (tmp_path / "runs.yaml").write_text(yaml.safe_dump({"runs": [entry]}))
+        for _ in range(2):  # a second sweep finds what the first has made
+            (cell,) = run_cells(tmp_path / "runs.yaml", {"steps": 1}, tmp_path / "out")
+        assert cell.model == str(tmp_path / "out" / "models" / "SOLA-skips")
+        own = EzAudioConfig(name="a", model=cell.model, settings=cell.settings).build()
+        other = EzAudioConfig(name="b", model=str(model), settings=cell.settings).build()
+        assert [*own.facts()["files"].values()] == [*other.facts()["files"].values()]
+        make_one(own, tmp_path / "sounds")
+
     def test_a_pattern_that_finds_nothing_is_refused(self, tmp_path):
         (tmp_path / "runs.yaml").write_text("runs: [{label: x, model: 'nowhere/*'}]\n")
         with pytest.raises(InputError, match="nowhere"):
-            run_cells(tmp_path / "runs.yaml", {})
+            run_cells(tmp_path / "runs.yaml", {}, tmp_path / "out")
 
     def test_a_file_without_runs_is_refused(self, tmp_path):
         (tmp_path / "runs.yaml").write_text("models: []\n")
         with pytest.raises(InputError, match="list `runs`"):
-            run_cells(tmp_path / "runs.yaml", {})
+            run_cells(tmp_path / "runs.yaml", {}, tmp_path / "out")
 
 
 class TestPictures:

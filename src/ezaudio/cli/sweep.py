@@ -47,7 +47,7 @@ def sweep(
         raise InputError("layout", layout, f"one of {', '.join(LAYOUTS)}")
     shared = read_settings(settings or [])
     if runs is not None:
-        cells = run_cells(runs, shared)
+        cells = run_cells(runs, shared, output)
     else:
         axes = {
             "guidance_scale": guidance_scale,

@@ -70,6 +70,20 @@ def bootstrap_mean(
     return Interval(float(means.mean()), float(low), float(high))
 
 
+def share_interval(share: float, count: int, *, level: float = LEVEL) -> Interval:
+    """Wilson's interval of a share of `count` clips; it has a width at 0 and at 1 too.
+
+    A bootstrap of clips that all agree has none, though 0 of 30 clips does not mean never.
+    """
+    if not count:
+        raise InputError("count", count, "at least one clip")
+    squared = float(stats.norm.ppf((1 + level) / 2)) ** 2
+    centre = (share + squared / (2 * count)) / (1 + squared / count)
+    spread = share * (1 - share) / count + squared / (4 * count**2)
+    half = float(np.sqrt(squared * spread)) / (1 + squared / count)
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
 def paired_difference(
     a: FloatArray, b: FloatArray, *, draws: int = 2000, level: float = LEVEL, seed: int = 0
 ) -> tuple[Interval, float]:

@@ -17,6 +17,7 @@ from ezaudio.spectrogram import log_mel_db
 PALETTE = ("#4b3f8f", "#c8553d", "#2a7f62", "#b8860b", "#3a6ea5", "#8c4a7f")
 _INK, _FAINT = "#26262e", "#d8d8e0"
 _FLOOR_DB = -80.0
+_BESIDE = 5.0
 _VIEW_BOX = re.compile(r'viewBox="0 0 (\d+) (\d+)"')
 
 
@@ -106,12 +107,13 @@ def line_plot(title: str, x_title: str, y_title: str, lines: Sequence[Line]) -> 
     )
     for index, line in enumerate(lines):
         colour = PALETTE[index % len(PALETTE)]
-        path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in line.points)
+        aside = _BESIDE * (index - (len(lines) - 1) / 2)  # else intervals hide each other
+        path = " ".join(f"{across(x) + aside:.1f},{up(y):.1f}" for x, y in line.points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for number, (x, y) in enumerate(line.points):
             bar = line.bars[number] if line.bars else (y, y)
-            parts.append(_upright(across(x), up(bar[0]), up(bar[1]), colour))
-            parts.append(_dot(across(x), up(y), colour))
+            parts.append(_upright(across(x) + aside, up(bar[0]), up(bar[1]), colour))
+            parts.append(_dot(across(x) + aside, up(y), colour))
         y_legend = height + 4 + 18 * index
         parts.append(f'<circle cx="{left + 6}" cy="{y_legend}" r="4.5" fill="{colour}"/>')
         parts.append(_text(left + 18, y_legend + 4, line.label))

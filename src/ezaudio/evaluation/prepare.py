@@ -144,7 +144,7 @@ def _reference(
     options: EvaluationOptions, items: Sequence[Item], told: bool, unpaired: bool
 ) -> ClipSet | None:
     if options.reference is None:
-        return reference_of(items, f"the recordings of {options.manifest}")
+        return reference_of(items, f"the recordings of {Path(options.manifest or '').name}")
     found = read_folder(options.reference)
     if unpaired or not told:
         return found

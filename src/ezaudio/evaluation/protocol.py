@@ -90,7 +90,7 @@ PROTOCOLS: dict[str, Protocol] = {
             panels=(
                 Panel(
                     extractor="starter-tagger",
-                    metrics=(*_SETS, "kl", "kl_sigmoid", "is", "clap", *_EVENTS, "diversity"),
+                    metrics=(*_SETS, "kl", "kl_sigmoid", "is", "caption", *_EVENTS, "diversity"),
                 ),
                 Panel(extractor="prints", metrics=("near_copies",)),
                 _FAULTS,

@@ -13,7 +13,7 @@ import numpy as np
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import Item
 from ezaudio.evaluation.evidence import Evidence
-from ezaudio.evaluation.intervals import Interval
+from ezaudio.evaluation.intervals import Interval, share_interval
 from ezaudio.evaluation.metrics import METRICS, Measured, MetricSettings, Sides
 from ezaudio.evaluation.protocol import Protocol
 from ezaudio.evaluation.results import ClipScores, Row, RowKind, Score, column_name, number
@@ -87,7 +87,11 @@ def _measure(
         return str(error)
     if not np.isfinite(found.interval.value):
         return "no clip has this score"
-    if metric.share:  # an interval by the jackknife may leave the possible range
+    if metric.share and found.clips is not None and found.interval.low == found.interval.high:
+        clips = int((~np.isnan(found.clips).all(1)).sum())  # they all agree
+        level = settings.level
+        found = replace(found, interval=share_interval(found.interval.value, clips, level=level))
+    elif metric.share:  # an interval by the jackknife may leave the possible range
         ends = np.clip([found.interval.low, found.interval.high], 0, 1)
         found = replace(found, interval=Interval(found.interval.value, *map(float, ends)))
     return found

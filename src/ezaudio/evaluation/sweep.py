@@ -20,6 +20,7 @@ from pydantic import Field
 from ezaudio.checkpoints import read_module_info, write_bytes
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
+from ezaudio.evaluation.finished_runs import model_of_run
 from ezaudio.evaluation.pictures import Line, line_plot, side_by_side
 from ezaudio.evaluation.report.markdown import heading, interval_note
 from ezaudio.evaluation.results import Results, Row, column_title, show
@@ -28,7 +29,7 @@ from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.pipelines.catalogue import find_model
 
-SHOWN = ("fd", "clap", "kl", "kad")
+SHOWN = ("fd", "clap", "caption", "kl", "kad")
 """Metrics that are drawn."""
 
 Layout = Literal["grid", "table-1", "table-2", "figure-2"]
@@ -64,12 +65,15 @@ class Run(Config):
 
     Attributes:
         label: of the run.
-        model: model folder; `*` finds several, whose numbers at the end are their steps.
+        model: model folder, or the output folder of a training run, or its `dit.safetensors`; `*`
+            finds several, whose numbers at the end are their steps.
+        base: model whose autoencoder and text encoder go with a run's network.
         columns: what the table says about it.
     """
 
     label: str
     model: str
+    base: str = "starter"
     columns: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -108,8 +112,13 @@ def grid_cells(
     return cells
 
 
-def run_cells(path: Path, settings: Mapping[str, Any]) -> list[Cell]:
+def run_cells(path: Path, settings: Mapping[str, Any], folder: Path) -> list[Cell]:
     """Cells of a YAML file with a list `runs`.
+
+    Args:
+        path: the file.
+        settings: what all cells share.
+        folder: of the sweep; networks of training runs become models below it.
 
     Raises:
         InputError: the file cannot be read, or a pattern finds no model.
@@ -132,9 +141,11 @@ def run_cells(path: Path, settings: Mapping[str, Any]) -> list[Cell]:
             labels = {"run": run.label, **run.columns}
             if step is not None:
                 labels["step"] = int(step[1])
+            name = re.sub(r"[^\w@.+-]+", "-", name)
+            model = model_of_run(model, run.base, folder / "models" / name)
             cells.append(
                 Cell(
-                    name=re.sub(r"[^\w@.+-]+", "-", name),
+                    name=name,
                     model=model,
                     settings=dict(settings),
                     labels=labels | _size_of(model),

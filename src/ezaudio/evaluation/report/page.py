@@ -17,7 +17,7 @@ from ezaudio.evaluation.report.table import table_of
 from ezaudio.evaluation.results import ClipScores, Results, Row, column_title
 
 WORST = 12
-_RANKED = ("kl", "clap", "kl_sigmoid")
+_RANKED = ("kl", "clap", "caption", "kl_sigmoid")
 _PLAYED_HZ = 24_000
 _TEMPLATE = Path(__file__).with_name("page.html")
 _KINDS = {"system": PALETTE[0], "floor": PALETTE[2], "anchor": "#9a9aa6"}
