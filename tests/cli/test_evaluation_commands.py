@@ -102,7 +102,10 @@ def test_finished_runs_become_the_papers_tables(ezaudio, folder, manifest):
         "--set", "steps=1", "-o", "out", "-q",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert "| captions | mask_modelling |" in Path("out/sweep.md").read_text()
+    text = Path("out/sweep.md").read_text()
+    assert "| captions | mask_modelling |" in text
+    assert "| own | yes |" in text
+    assert Path("out/sweep.svg").read_text().count("<circle") >= 4  # one for each plot
 
 
 def test_results_of_one_protocol_are_joined_and_others_refused(ezaudio, folder, manifest):

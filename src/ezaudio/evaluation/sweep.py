@@ -21,7 +21,7 @@ from ezaudio.checkpoints import read_module_info, write_bytes
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.finished_runs import model_of_run
-from ezaudio.evaluation.pictures import Line, line_plot, side_by_side
+from ezaudio.evaluation.pictures import PALETTE, Dot, Line, dot_plot, line_plot, side_by_side
 from ezaudio.evaluation.report.markdown import heading, interval_note
 from ezaudio.evaluation.results import Results, Row, column_title, show
 from ezaudio.evaluation.run import Setup, evaluate, make
@@ -223,7 +223,7 @@ def sweep_markdown(cells: Sequence[Cell], results: Results, layout: Layout) -> s
         row = rows[cell.name]
         shown = [text for column in columns for text in _shown(row, column)]
         count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
-        lines.append(_line([*(str(cell.labels.get(n, "")) for n in labels), count, *shown]))
+        lines.append(_line([*(_said(cell.labels.get(n, "")) for n in labels), count, *shown]))
     for floor in (row for row in results.rows if row.kind == "floor"):
         shown = [text for column in columns for text in _shown(floor, column)]
         first = [floor.title, *[""] * (len(labels) - 1)]
@@ -246,19 +246,18 @@ def _shown(row: Row, column: str) -> list[str]:
 
 
 def sweep_plots(cells: Sequence[Cell], results: Results) -> list[str]:
-    """A plot for each metric that is drawn: curves over the first setting, or over steps."""
+    """A plot for each metric that is drawn: curves over a setting or over steps, else dots."""
     rows = {row.title: row for row in results.systems}
+    drawn = [column for column in results.columns if column.partition("/")[2] in SHOWN]
     if any(cell.x is None for cell in cells):
-        return []
+        return [_dots(results, column) for column in drawn]
     x_title = (
         "training step"
         if "step" in cells[0].labels
         else next((name for name, value in cells[0].labels.items() if value == cells[0].x), "x")
     )
     plots = []
-    for column in results.columns:
-        if column.partition("/")[2] not in SHOWN:
-            continue
+    for column in drawn:
         lines = [
             _curve(series, [cell for cell in cells if cell.series == series], rows, column)
             for series in dict.fromkeys(cell.series for cell in cells)
@@ -266,6 +265,20 @@ def sweep_plots(cells: Sequence[Cell], results: Results) -> list[str]:
         title = column_title(column)
         plots.append(line_plot(f"{title} ({column.partition('/')[0]})", x_title, title, lines))
     return plots
+
+
+def _dots(results: Results, column: str) -> str:
+    scored = [(row, row.scores[column]) for row in results.rows]
+    dots = [
+        Dot(row.title[:26], score.value, score.low, score.high, PALETTE[2 * (row.kind == "floor")])
+        for row, score in scored
+        if score.value is not None
+    ]
+    return dot_plot(f"{column_title(column)} ({column.partition('/')[0]})", dots)
+
+
+def _said(value: Any) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _curve(series: str, cells: Sequence[Cell], rows: Mapping[str, Row], column: str) -> Line:
