@@ -1,12 +1,12 @@
 """Finished training runs side by side: a table and a picture of their validation losses.
 
     python benchmarks/training_curves.py RUNS/NAME-s0 RUNS/NAME-s1 RUNS/OTHER-s0 ... \
-        --picture curves.png [--time] [--against NAME]
+        --picture curves.png [--against NAME]
 
 Runs whose folders differ in the seed at their end alone (`-s0`, `-s1`, ...) are one line: the mean,
 and the range. Runs of several stages are shown from their last stage on, counted in steps of all
 stages. Runs with one seed see the same batches, so a run is compared with the one of `--against`
-that has its seed. `--time` makes steps of every network in turns, on batches of random latents.
+that has its seed. The time of a step is the median of a run, of the least disturbed of its seeds.
 """
 
 from __future__ import annotations
@@ -16,22 +16,16 @@ import json
 import re
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ezaudio.dit import DiTConfig
 from ezaudio.training.plan import measure
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
-from ezaudio.training.velocity import Rows, VelocityError
 
 COLOURS = {"full": "tab:blue", "single": "tab:orange", "sola": "tab:green"}
-ROUNDS = 12
-ROWS, FRAMES, TOKENS = 8, 75, 16
+ROWS, FRAMES = 8, 75
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,7 @@ class Run:
         steps: at which it was measured, stages before the last one counted.
         losses: on the validation split, of the average that measured best.
         by_level: the last losses by noise level.
+        step_s: median time of a step of the last stage.
     """
 
     name: str
@@ -53,6 +48,7 @@ class Run:
     steps: tuple[int, ...]
     losses: tuple[float, ...]
     by_level: dict[int, float]
+    step_s: float
 
 
 def read_run(folder: Path) -> Run:
@@ -64,14 +60,14 @@ def read_run(folder: Path) -> Run:
     found = re.fullmatch(r"(.+?)-s(\d+)", folder.name)
     if found is None:
         raise ValueError(f"{folder}: a name that ends in -s and the seed is wanted")
-    logs = sorted(folder.rglob("log.jsonl"), key=lambda path: path.stat().st_mtime)
-    lines = [json.loads(line) for line in logs[-1].read_text().splitlines()] if logs else []
+    logs = sorted(folder.rglob("log.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path))
+    *earlier, lines = [_lines(log) for log in logs] or [[]]
     measured = [line for line in lines if "valid_loss" in line]
     if not measured:
         raise ValueError(f"{folder}: no validation loss was logged")
     recipe = read_recipe(_recipe_of(folder, logs[-1]))
     assert isinstance(recipe, DiffusionRecipe)
-    before = sum(stage.run.steps for stage in list(recipe.stages.values())[:-1])
+    before = sum(stage[-1]["step"] for stage in earlier if stage)
     levels = {
         int(key.removeprefix("valid_loss_t")): value
         for key, value in measured[-1].items()
@@ -84,7 +80,12 @@ def read_run(folder: Path) -> Run:
         steps=tuple(before + line["step"] for line in measured),
         losses=tuple(line["valid_loss"] for line in measured),
         by_level=levels,
+        step_s=statistics.median(line["step_s"] for line in lines if "step_s" in line),
     )
+
+
+def _lines(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
 
 
 def _recipe_of(folder: Path, log: Path) -> Path:
@@ -125,51 +126,12 @@ def row(name: str, runs: Sequence[Run], reference: Sequence[Run]) -> dict[str, A
         "name": name,
         "parameters": parameters,
         "memory_mib": round((kept + 16 * parameters) / 2**20, 1),
+        "step_s": min(run.step_s for run in runs),
         "seeds": len(runs),
         "loss": round(statistics.mean(ends), 4),
         "loss_range": [round(min(ends), 4), round(max(ends), 4)],
         "above_reference": [round(value, 4) for value in apart],
     }
-
-
-def step_times(models: dict[str, DiTConfig]) -> dict[str, float]:
-    """Median seconds of a step of each network; they take turns."""
-    generator = torch.Generator().manual_seed(0)
-    made = {}
-    for name, model in models.items():
-        torch.manual_seed(0)
-        error = VelocityError(model.build(), torch.ones(model.latent_channels))
-        made[name] = (
-            error,
-            torch.optim.AdamW(error.parameters(), fused=True),
-            _rows(model, generator),
-        )
-    taken: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(ROUNDS + 2):
-        for name, (error, optimizer, rows) in made.items():
-            began = time.perf_counter()
-            error(rows).sum().div(ROWS * FRAMES).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            if turn >= 2:
-                taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def _rows(model: DiTConfig, generator: torch.Generator) -> Rows:
-    latent = (ROWS, model.latent_channels, FRAMES)
-    assert model.text_width is not None
-    return Rows(
-        x0=torch.randn(latent, generator=generator),
-        noise=torch.randn(latent, generator=generator),
-        steps=torch.randint(1000, (ROWS,), generator=generator),
-        alpha=torch.full((ROWS, 1, 1), 0.6),
-        sigma=torch.full((ROWS, 1, 1), 0.8),
-        regenerate=torch.ones(ROWS, 1, FRAMES, dtype=torch.bool),
-        weight=torch.ones(ROWS, 1, FRAMES),
-        tokens=torch.randn(ROWS, TOKENS, model.text_width, generator=generator),
-        attend=torch.ones(ROWS, TOKENS, dtype=torch.bool),
-    )
 
 
 def draw(groups: dict[str, list[Run]], path: Path) -> None:
@@ -209,11 +171,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for each in rows:
         low, high = each["loss_range"]
-        step = f"{1000 * each['step_s']:.0f} ms" if "step_s" in each else "-"
         apart = ", ".join(f"{value:+.4f}" for value in each["above_reference"])
+        loss = f"{each['loss']:.4f} ({low:.4f} to {high:.4f})"
         lines.append(
-            f"| {each['name']} | {each['parameters']:,} | {each['memory_mib']:.0f} MiB | {step} "
-            f"| {each['seeds']} | {each['loss']:.4f} ({low:.4f} to {high:.4f}) | {apart} |"
+            f"| {each['name']} | {each['parameters']:,} | {each['memory_mib']:.0f} MiB "
+            f"| {1000 * each['step_s']:.0f} ms | {each['seeds']} | {loss} | {apart} |"
         )
     return "\n".join(lines)
 
@@ -225,7 +187,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--picture", type=Path, help="PNG")
     parser.add_argument("--report", type=Path, help="the table as JSON")
     parser.add_argument("--against", help="name of the runs that others are compared with")
-    parser.add_argument("--time", action="store_true", help="measure steps, in turns")
     options = parser.parse_args(arguments)
     try:
         groups = grouped([read_run(folder) for folder in options.runs])
@@ -233,9 +194,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     reference = groups.get(options.against or next(iter(groups)), [])
     rows = [row(name, runs, reference) for name, runs in groups.items()]
-    if options.time:
-        times = step_times({name: runs[0].recipe.model for name, runs in groups.items()})
-        rows = [each | {"step_s": round(times[each["name"]], 4)} for each in rows]
     sys.stdout.write(table(rows) + "\n")
     if options.report:
         options.report.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
