@@ -125,7 +125,7 @@ class LongSkip(nn.Module):
         """Map `(B, T, D)` to `(B, T, D)`; a control's residual is added to the skip."""
         skip = skip if residual is None else skip + residual
         joined: Tensor = self.linear(self.norm(torch.cat([x, skip], dim=-1)))
-        return joined
+        return joined.to(x.dtype)
 
 
 class NoSkip(nn.Module):

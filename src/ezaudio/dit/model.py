@@ -77,7 +77,7 @@ class EzAudioDiT(Trunk):
         for index, skip in enumerate(self.skips, start=half + 1):
             stream = skip(stream, waiting.pop(), extras.pop())
             stream = self.run(index, stream, call)
-        velocity: Tensor = self.output(stream, call.modulation.final)
+        velocity: Tensor = self.output(stream, call.final)
         return velocity[..., : x_t.shape[-1]]
 
     def compose(

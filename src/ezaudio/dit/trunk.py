@@ -26,9 +26,18 @@ Timestep: TypeAlias = Tensor | int | float
 
 @dataclass(frozen=True)
 class Call:
-    """What all blocks of one forward pass share: everything but the stream."""
+    """What all blocks of one forward pass share: everything but the stream.
 
-    modulation: StepModulation
+    Attributes:
+        steering: per block, the six vectors that steer it, `(B or 1, 6, D)`.
+        final: shift and scale before the output projection, `(B or 1, 2, D)`.
+        rope: positions.
+        texts: per block, keys and values of the text; empty without text.
+        attend: True where a text token may be attended to.
+    """
+
+    steering: tuple[Tensor, ...]
+    final: Tensor | None
     rope: RopeTables
     texts: tuple[KeysValues, ...]
     attend: Tensor | None
@@ -101,9 +110,12 @@ class Trunk(nn.Module):
         return None
 
     def embed(self, composed: Tensor) -> Tensor:
-        """Map a composed input `(B, 2 C + 1, T)` to the stream `(B, T / patch, D)`."""
+        """Map a composed input `(B, 2 C + 1, T)` to the stream `(B, T / patch, D)`.
+
+        The stream has the type of the weights, also where products are computed in another.
+        """
         stream: Tensor = rearrange(self.patches(composed), "B D t -> B t D")
-        return stream
+        return stream.to(self.patches.weight.dtype).contiguous()
 
     def call(self, stream: Tensor, timestep: Timestep, condition: Condition) -> Call:
         """Gather what the blocks need for a stream `(B, t, D)`.
@@ -120,7 +132,8 @@ class Trunk(nn.Module):
             )
         rope = self.rope(length, device=stream.device)
         condition = condition.expand(batch)
-        return Call(modulation, rope, condition.texts, condition.attend)
+        steering = modulation.blocks.unbind(1)
+        return Call(steering, modulation.final, rope, condition.texts, condition.attend)
 
     def _modulation_at(self, timestep: Timestep, condition: Condition) -> StepModulation:
         if isinstance(timestep, Tensor) and timestep.ndim > 0:
@@ -132,7 +145,7 @@ class Trunk(nn.Module):
         """Run one block over `(B, t, D)`."""
         block = self.blocks[index]
         text = call.texts[index] if call.texts else None
-        inputs = (stream, call.modulation.blocks[:, index], call.rope, text, call.attend)
+        inputs = (stream, call.steering[index], call.rope, text, call.attend)
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False))
         return cast(Tensor, block(*inputs))

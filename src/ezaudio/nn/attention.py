@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +20,35 @@ class KeysValues(NamedTuple):
 
     keys: Tensor
     values: Tensor
+
+
+_WRITTEN_OUT = 2**26
+"""Most weights of one call that are kept for a backward pass on a CPU (256 MiB in float32)."""
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mix values by the likeness of queries and keys.
+
+    A backward pass on a CPU computes with the weights written out, as long as they are few: matrix
+    products there are several times as fast as the backward pass of torch's fused kernel.
+
+    Args:
+        q: Queries, `(B, H, T, P)`.
+        k: Keys, `(B, H, L, P)`.
+        v: Values, `(B, H, L, P)`.
+        mask: True where a key may be attended to, bool, broadcast to `(B, H, T, L)`.
+
+    Returns:
+        `(B, H, T, P)`.
+    """
+    few = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] <= _WRITTEN_OUT
+    if not (few and q.device.type == "cpu" and torch.is_grad_enabled()):
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    likeness = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # (B, H, T, L)
+    if mask is not None:
+        likeness = likeness.masked_fill(~mask, -math.inf)
+    weights = likeness.softmax(dim=-1, dtype=torch.float32)
+    return weights.to(v.dtype) @ v
 
 
 class SelfAttention(nn.Module):
@@ -43,7 +74,7 @@ class SelfAttention(nn.Module):
         q, k, v = rearrange(self.qkv(x), "B T (n H P) -> n B H T P", n=3, H=self.heads).unbind(0)
         q = rotate(self.query_norm(q), rope)
         k = rotate(self.key_norm(k), rope)
-        mixed = functional.scaled_dot_product_attention(q, k, v)
+        mixed = attend(q, k, v)
         mapped: Tensor = self.output(rearrange(mixed, "B H T P -> B T (H P)"))
         return mapped
 
@@ -76,11 +107,9 @@ class CrossAttention(nn.Module):
         ).unbind(0)
         return KeysValues(self.key_norm(k), v)
 
-    def forward(self, x: Tensor, context: KeysValues, attend: Tensor) -> Tensor:
-        """Map `(B, T, D)` to `(B, T, D)`; `attend` is bool `(B, 1, 1 or T, L)`."""
+    def forward(self, x: Tensor, context: KeysValues, mask: Tensor) -> Tensor:
+        """Map `(B, T, D)` to `(B, T, D)`; the mask is bool `(B, 1, 1 or T, L)`, True to attend."""
         q = self.query_norm(rearrange(self.query(x), "B T (H P) -> B H T P", H=self.heads))
-        mixed = functional.scaled_dot_product_attention(
-            q, context.keys, context.values, attn_mask=attend
-        )
+        mixed = attend(q, context.keys, context.values, mask)
         mapped: Tensor = self.output(rearrange(mixed, "B H T P -> B T (H P)"))
         return mapped

@@ -43,6 +43,7 @@ Adapt = Callable[[EzAudioDiT], None]
 _FRESH, _STEP = 51, 52
 _VALID_SEED = 53
 _PROMPTS_KEPT = 65536
+_VERSIONS = 32
 
 
 class Sounds:
@@ -327,9 +328,13 @@ def load_start(network: EzAudioDiT, path: Path) -> None:
 
 def compile_blocks(network: EzAudioDiT, backend: str | None) -> None:
     """Compile each block by itself, for any length: they are alike, so this is short."""
-    if backend is not None:
-        for block in network.blocks:
-            block.compile(backend=backend, dynamic=True)
+    if backend is None:
+        return
+    # Rows, frames and tokens that are equal by chance, or few, get versions of their own; where
+    # there are more than the limit, torch computes without compiling and says so only once.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
+    for block in network.blocks:
+        block.compile(backend=backend, dynamic=True)
 
 
 def stage_facts(stage: StageConfig) -> dict[str, Any]:
