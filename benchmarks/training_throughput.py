@@ -2,12 +2,13 @@
 
     python benchmarks/training_throughput.py --latents data/latents [--texts data/texts] [--bf16]
 
-The straightforward loop is the one that is written first: each batch encodes its prompts, the
-optimiser is `torch.optim.AdamW` as it comes, the averaged weights are updated parameter by
-parameter. Both make steps in turns, in one process, on batches of the same clips and prompts, of
-one length; a turn's ratio is that of its two times. The loop's own parts are replaced one by one.
-`--padded` also gives the loop the clips as they are, padded to the longest of their batch, and
-counts seconds of sound instead of steps.
+The straightforward loop is the one that is written first: each batch encodes its prompts, attention
+is torch's kernel, nothing is compiled, the optimiser is `torch.optim.AdamW` as it comes, the
+averaged weights are updated parameter by parameter. Both make steps in turns, in one process, on
+batches of the same clips and prompts, of one length, in one precision; a turn's ratio is that of
+its two times. The loop's own parts are replaced one by one. `--padded` also gives the loop the
+clips as they are, padded to the longest of their batch, and counts seconds of sound instead of
+steps.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
@@ -30,9 +32,10 @@ from ezaudio.data.batches import LatentBatch, LatentBatches
 from ezaudio.diffusion import add_noise, velocity_loss, velocity_target, zero_snr_schedule
 from ezaudio.dit import EzAudioDiT
 from ezaudio.dit.masking import sample_regenerate_mask
+from ezaudio.nn import attention
 from ezaudio.text import TextEncoder
-from ezaudio.training.diffusion import DiffusionTask
-from ezaudio.training.engine import Engine, EngineConfig
+from ezaudio.training.diffusion import DiffusionTask, compile_blocks
+from ezaudio.training.engine import Engine
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
 from ezaudio.types import TextEmbedding
 
@@ -48,11 +51,15 @@ class Parts:
         remembered: prompts are encoded once, not in every batch.
         fused: AdamW in one kernel.
         joined: averages of all weights in one call.
+        written_out: attention computes with its weights written out.
+        compiled: blocks are compiled.
     """
 
     remembered: bool = False
     fused: bool = False
     joined: bool = False
+    written_out: bool = False
+    compiled: bool = False
 
 
 class Loop:
@@ -74,9 +81,16 @@ class Loop:
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=parts.fused or None)
         self.known: dict[str, TextEmbedding] = {}
         self.half = half
+        compile_blocks(network, "inductor" if parts.compiled else None)
 
     def step(self, batch: LatentBatch) -> None:
         """Make one step."""
+        most = attention.MOST_WRITTEN_OUT if self.parts.written_out else 0
+        with mock.patch.object(attention, "MOST_WRITTEN_OUT", most):
+            self.learn(batch)
+
+    def learn(self, batch: LatentBatch) -> None:
+        """Forward, backward, update."""
         x0 = batch.x0
         text = self.text(["" if torch.rand(()) < 0.1 else prompt for prompt in batch.prompts])
         noise = torch.randn_like(x0)
@@ -139,6 +153,7 @@ def seconds(call: Callable[[], object]) -> float:
 def recipe_for(options: argparse.Namespace, *changes: str) -> DiffusionRecipe:
     """The starter's recipe of one stage, on the given latents."""
     texts = "null" if options.texts is None else str(options.texts)
+    precision = "bf16" if options.bf16 else "fp32"
     recipe = read_recipe(
         "starter-dit",
         [
@@ -147,6 +162,7 @@ def recipe_for(options: argparse.Namespace, *changes: str) -> DiffusionRecipe:
             "stages.align.data.batch.mixed_share=0",
             "stages.align.data.batch.sequence_share=0",
             "stages.align.valid.batches=0",
+            f"engine.precision={precision}",
             *changes,
         ],
     )
@@ -156,7 +172,7 @@ def recipe_for(options: argparse.Namespace, *changes: str) -> DiffusionRecipe:
 
 def task_of(recipe: DiffusionRecipe, options: argparse.Namespace) -> DiffusionTask:
     """This project's step."""
-    engine = Engine(EngineConfig(device="cpu", precision="bf16" if options.bf16 else "fp32"))
+    engine = Engine(recipe.engine)
     return DiffusionTask(recipe.model, recipe.text, recipe.stages["align"], engine)
 
 
@@ -173,6 +189,8 @@ def same_batches(options: argparse.Namespace) -> dict[str, object]:
         "prompts remembered": Parts(remembered=True),
         "fused AdamW": Parts(fused=True),
         "averages in one call": Parts(joined=True),
+        "attention written out": Parts(written_out=True),
+        "blocks compiled": Parts(compiled=True),
     }
     loops = {
         name: Loop(recipe.model.build(), encoder, parts, half=options.bf16)

@@ -13,7 +13,10 @@ from ezaudio.dit import DIT_PRESETS
 
 @pytest.mark.parametrize(
     "parts",
-    [throughput.Parts(), throughput.Parts(remembered=True, fused=True, joined=True)],
+    [
+        throughput.Parts(),
+        throughput.Parts(remembered=True, fused=True, joined=True, written_out=True),
+    ],
 )
 def test_a_step_moves_the_weights_and_a_little_their_average(parts):
     torch.manual_seed(0)

@@ -60,6 +60,15 @@ def test_bfloat16_computes_in_half_precision_and_keeps_weights_whole():
     assert engine.unwrap(module).weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_automatic_precision_is_that_in_which_the_device_is_fast(monkeypatch, fast):
+    monkeypatch.setattr("ezaudio.training.engine.fast_in_bfloat16", lambda device: fast)
+    engine = Engine(EngineConfig(device="cpu", precision="auto"))
+    expected = torch.bfloat16 if fast else torch.float32
+    with engine.autocast():
+        assert nn.functional.linear(torch.ones(1, 4), torch.ones(2, 4)).dtype == expected
+
+
 def test_sharding_needs_a_group_of_processes():
     with pytest.raises(InputError, match="torchrun"):
         Engine(EngineConfig(device="cpu", sharding="fsdp2"))

@@ -14,6 +14,8 @@ from ezaudio.cli.options import Quiet
 from ezaudio.cli.progress import note
 
 if TYPE_CHECKING:
+    import torch
+
     from ezaudio.training.recipe import Job, Recipe
     from ezaudio.training.runner import Ended
     from ezaudio.training.task import Plan
@@ -24,6 +26,9 @@ _RATE_SIZE = 768
 _RATE_S = 0.3
 _SHARE_OF_RATE = 0.4
 """Of the rate of large matrix products, what a step reaches."""
+
+_SHARE_OF_CPU_BFLOAT16 = 0.15
+"""The same on a CPU in bfloat16, where all that is no product takes most of the time."""
 
 _STOPPED_BY = 128
 
@@ -80,21 +85,26 @@ def show_plan(recipe: Recipe) -> None:
     import os
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    rate = matrix_rate(bf16=recipe.engine.precision == "bf16")
+    device, half = recipe.engine.where(), recipe.engine.in_bfloat16()
+    rate = matrix_rate(device, bf16=half)
+    share = _SHARE_OF_CPU_BFLOAT16 if half and device.type == "cpu" else _SHARE_OF_RATE
     for job in recipe.jobs():
         plan = job.plan(world)
-        for name, value in plan_lines(job, plan, rate=rate, world=world):
+        for name, value in plan_lines(job, plan, rate=rate, share=share, world=world):
             print(f"{name:>12}  {value}")
         print()
 
 
-def plan_lines(job: Job, plan: Plan, *, rate: float, world: int) -> list[tuple[str, str]]:
+def plan_lines(
+    job: Job, plan: Plan, *, rate: float, share: float, world: int
+) -> list[tuple[str, str]]:
     """Say what a stage takes, as names and values.
 
     Args:
         job: The stage.
         plan: What was counted.
         rate: Of large matrix products on this machine, operations per second.
+        share: What a step reaches of it.
         world: Processes.
     """
     trained = "" if plan.trainable == plan.parameters else f", {_count(plan.trainable)} trained"
@@ -108,7 +118,7 @@ def plan_lines(job: Job, plan: Plan, *, rate: float, world: int) -> list[tuple[s
         ("steps", f"{job.run.steps:,}"),
     ]
     if plan.step_flops:
-        step_s = plan.step_flops / world / (rate * _SHARE_OF_RATE)
+        step_s = plan.step_flops / world / (rate * share)
         total = f"{_time(step_s * job.run.steps)} in all"
         speed = f"{world} x {rate / 1e9:,.0f} GFLOP/s measured here"
         lines += [
@@ -120,13 +130,12 @@ def plan_lines(job: Job, plan: Plan, *, rate: float, world: int) -> list[tuple[s
     return [*lines, *plan.notes.items()]
 
 
-def matrix_rate(*, bf16: bool) -> float:
+def matrix_rate(device: torch.device, *, bf16: bool) -> float:
     """Operations per second of large matrix products on this machine, measured in 0.3 s."""
     import torch
 
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    half = bf16 and device.type != "cpu"
-    a = torch.ones(_RATE_SIZE, _RATE_SIZE, device=device, dtype=torch.bfloat16 if half else None)
+    kind = torch.bfloat16 if bf16 else torch.float32
+    a = torch.ones(_RATE_SIZE, _RATE_SIZE, device=device, dtype=kind)
     float((a @ a)[0, 0])
     count, began = 0, time.perf_counter()
     while (spent := time.perf_counter() - began) < _RATE_S:

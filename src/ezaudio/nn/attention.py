@@ -22,7 +22,7 @@ class KeysValues(NamedTuple):
     values: Tensor
 
 
-_WRITTEN_OUT = 2**26
+MOST_WRITTEN_OUT = 2**26
 """Most weights of one call that are kept for a backward pass on a CPU (256 MiB in float32)."""
 
 
@@ -41,7 +41,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     Returns:
         `(B, H, T, P)`.
     """
-    few = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] <= _WRITTEN_OUT
+    few = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] <= MOST_WRITTEN_OUT
     if not (few and q.device.type == "cpu" and torch.is_grad_enabled()):
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     likeness = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # (B, H, T, L)

@@ -26,6 +26,7 @@ from ezaudio.dit.lora_file import Base
 from ezaudio.dit.official import official_dit_state
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.hub import fetch_official
+from ezaudio.nn.precision import fast_in_bfloat16
 from ezaudio.pipelines.catalogue import Model, ModelCard, find_model
 from ezaudio.pipelines.choices import allowed_names
 from ezaudio.pipelines.lora import AdapterChoice, adapter_facts, check_adapters, merge_choices
@@ -174,9 +175,7 @@ def resolve_device(device: str | None) -> torch.device:
 
 
 def resolve_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    """Choose a precision.
-
-    A CPU without bfloat16 instructions computes with it a hundred times slower than with float32.
+    """Choose a precision: what is not named is bfloat16 where the device is fast in it.
 
     Raises:
         InputError: the name is unknown.
@@ -185,9 +184,7 @@ def resolve_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
         raise InputError("dtype", dtype, allowed_names(dtype, DTYPES))
     if dtype is not None and dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype, torch.float16)
-    if device.type == "cuda" or (device.type == "cpu" and _cpu_knows_bfloat16()):
-        return torch.bfloat16
-    return torch.float32
+    return torch.bfloat16 if fast_in_bfloat16(device) else torch.float32
 
 
 def file_hash(path: Path) -> str:
@@ -208,11 +205,6 @@ def check_defaults(model: Model) -> GenerateOptions:
         return resolve_options(GenerateOptions, {}, model.card.defaults)
     except InputError as error:
         raise CheckpointError(f"{model.card.name}: in its defaults, {error}") from None
-
-
-def _cpu_knows_bfloat16() -> bool:
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in checks)
 
 
 def _load_dit(model: Model, path: Path) -> EzAudioDiT:

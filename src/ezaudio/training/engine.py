@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ezaudio.config import Config
 from ezaudio.errors import EzAudioError, InputError
+from ezaudio.nn.precision import fast_in_bfloat16
 
 Measured: TypeAlias = Mapping[str, Tensor | float]
 """Values by name, as a step gives them."""
@@ -35,15 +36,28 @@ class EngineConfig(Config):
 
     Attributes:
         device: `auto` takes an accelerator where there is one.
-        precision: `bf16` computes matrix products in bfloat16; weights stay float32.
+        precision: `bf16` computes matrix products in bfloat16; weights stay float32. `auto` does so
+            where the device has instructions for it.
         sharding: `fsdp2` spreads weights, gradients and optimiser over all processes.
         threads: CPU threads of a process; None leaves the choice to torch.
     """
 
     device: Literal["auto", "cpu"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     sharding: Literal["none", "fsdp2"] = "none"
     threads: int | None = Field(None, ge=1)
+
+    def in_bfloat16(self) -> bool:
+        """Whether products are computed in bfloat16."""
+        return self.precision == "bf16" or (
+            self.precision == "auto" and fast_in_bfloat16(self.where())
+        )
+
+    def where(self) -> torch.device:
+        """The kind of device that is computed on."""
+        if self.device == "cpu" or not torch.accelerator.is_available():
+            return torch.device("cpu")
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 class Engine:
@@ -72,8 +86,8 @@ class Engine:
         if self.config.threads is not None:
             torch.set_num_threads(min(self.config.threads, os.cpu_count() or 1))
         AcceleratorState._reset_state()  # an earlier engine of this process had its own precision
-        precision = "bf16" if self.config.precision == "bf16" else "no"
-        cpu = self.config.device == "cpu" or not torch.accelerator.is_available()
+        precision = "bf16" if self.config.in_bfloat16() else "no"
+        cpu = self.config.where().type == "cpu"
         self._accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes
@@ -197,7 +211,7 @@ class Engine:
         )
 
         mesh = init_device_mesh(self.device.type, (self.world,))
-        half = torch.bfloat16 if self.config.precision == "bf16" else None
+        half = torch.bfloat16 if self.config.in_bfloat16() else None
         policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32)
         for part in module.modules():
             if isinstance(part, nn.ModuleList):
