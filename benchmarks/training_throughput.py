@@ -34,7 +34,8 @@ from ezaudio.dit import EzAudioDiT
 from ezaudio.dit.masking import sample_regenerate_mask
 from ezaudio.nn import attention
 from ezaudio.text import TextEncoder
-from ezaudio.training.diffusion import DiffusionTask, compile_blocks
+from ezaudio.training.compiling import compile_blocks
+from ezaudio.training.diffusion import DiffusionTask
 from ezaudio.training.engine import Engine
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
 from ezaudio.types import TextEmbedding

@@ -27,6 +27,7 @@ from ezaudio.dit.growth import load_without_text
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.text import CachedTextEncoder
 from ezaudio.training.ahead import Ahead
+from ezaudio.training.compiling import compile_blocks
 from ezaudio.training.draws import Place, draw, level_of
 from ezaudio.training.ema import Averages
 from ezaudio.training.engine import Engine, whole
@@ -43,7 +44,6 @@ Adapt = Callable[[EzAudioDiT], None]
 _FRESH, _STEP = 51, 52
 _VALID_SEED = 53
 _PROMPTS_KEPT = 65536
-_VERSIONS = 32
 
 
 class Sounds:
@@ -324,17 +324,6 @@ def load_start(network: EzAudioDiT, path: Path) -> None:
         raise CheckpointError(
             f"{path}: the weights do not fit: {str(error).splitlines()[-1]}"
         ) from None
-
-
-def compile_blocks(network: EzAudioDiT, backend: str | None) -> None:
-    """Compile each block by itself, for any length: they are alike, so this is short."""
-    if backend is None:
-        return
-    # Rows, frames and tokens that are equal by chance, or few, get versions of their own; where
-    # there are more than the limit, torch computes without compiling and says so only once.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
-    for block in network.blocks:
-        block.compile(backend=backend, dynamic=True)
 
 
 def stage_facts(stage: StageConfig) -> dict[str, Any]:
