@@ -469,7 +469,7 @@ def test_a_recipe_says_what_it_takes_before_anything_is_there(tmp_path):
     recipe = load_config(VaeGanRecipe, RECIPES / "starter-vae-gan.yaml")
     (job,) = recipe.jobs()
     one, two = job.plan(1), job.plan(2)
-    assert one.steps == recipe.run.steps and one.notes["waveforms"] == "data/packed"
+    assert one.steps == recipe.run.steps and "not there yet" in one.notes["waveforms"]
     assert two.step_flops == one.step_flops and two.state_bytes == 2 * one.state_bytes
     assert two.activation_bytes < one.activation_bytes
     # 1.09 GFLOP for a second of the decoder, 2.06 for one of the discriminator

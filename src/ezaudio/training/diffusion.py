@@ -327,9 +327,16 @@ def load_start(network: EzAudioDiT, path: Path) -> None:
 
 
 def compile_blocks(network: EzAudioDiT, backend: str | None) -> None:
-    """Compile each block by itself, for any length: they are alike, so this is short."""
+    """Compile each block by itself, for any length: they are alike, so this is short.
+
+    Raises:
+        InputError: There is no such backend.
+    """
     if backend is None:
         return
+    if backend not in torch.compiler.list_backends(()):
+        known = ", ".join(["null", "eager", *torch.compiler.list_backends()])
+        raise InputError("compute.compile", backend, known)
     # Rows, frames and tokens that are equal by chance, or few, get versions of their own; where
     # there are more than the limit, torch computes without compiling and says so only once.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
