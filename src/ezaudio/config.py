@@ -105,6 +105,11 @@ def _input_error(cls: type[Config], details: ErrorDetails) -> InputError:
         return InputError(field, details["input"], allowed)
     if details["type"] == "missing":
         return InputError(field, None, "a value; this field is required")
+    if details["type"] == "union_tag_invalid":
+        kind, tags = details["ctx"]["discriminator"].strip("'"), details["ctx"]["expected_tags"]
+        return InputError(f"{field}.{kind}", details["ctx"]["tag"], tags)
+    if details["type"] == "path_type":
+        return InputError(field, details["input"], "a path")
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return InputError(field, details["input"], message)
 

@@ -49,7 +49,7 @@ def train(ezaudio, latents):
             "each": {**STAGE, "data": data},
             "stages": {"mask": {"text": False}, "align": {}},
         }
-        Path("mine.yaml").write_text(yaml.safe_dump(values))
+        Path("mine.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
         return ezaudio("train", recipe, *arguments)
 
     return call
@@ -152,6 +152,7 @@ BAD = [
     (["each.optim.betas=[0.9, 1.0]"], None, "below 1"),
     (["each.averages.half_lives=[0]"], None, "different half-lives above 0"),
     (["each.compute.compile=gcc"], None, "inductor"),
+    (["output="], None, "`output`: got None; allowed: a path"),
     (["stages.align.start=none.safetensors"], None, "none.safetensors"),
     (["each.listen={vae: none.safetensors}"], None, "none.safetensors"),
     (["engine.sharding=fsdp2"], None, "torchrun"),
@@ -162,6 +163,8 @@ BAD = [
     (["waveforms=none"], "starter-vae-gan", "none"),
     (["crops.gain_db=[3, -3]"], "starter-vae-gan", "two levels in dB"),
     (["crops.crop_s=0.001"], "starter-vae-gan", "longest window"),
+    (["crops.crop_s=0.001"], "starter-vae", "longest window"),
+    (["model.kind=x"], "starter-vae", "`model.kind`: got 'x'; allowed: 'spectral', 'oobleck'"),
 ]
 
 

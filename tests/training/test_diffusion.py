@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.small import recipe_of, run_small, task_of, write_latents
-from tests.training.toys import children, on_two
+from tests.training.toys import killed_at_random, on_two
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import LatentBatch
@@ -410,23 +407,8 @@ def test_a_sharded_run_gives_the_same_losses_and_resumes(latents, whole, tmp_pat
 def test_a_stage_killed_at_random_moments_repeats_its_losses_bit_by_bit(latents, tmp_path):
     changes = ("stages.align.run.steps=40", "stages.align.run.save_every=2")
     run_small(latents, tmp_path / "whole", *changes)
-    draw, kills, process = random.Random(), 0, None
-    while process is None or process.exitcode != 0:
-        arguments = (latents, tmp_path / "cut", *changes)
-        process = children().Process(target=run_small, args=arguments, kwargs={"resume": True})
-        process.start()
-        if kills == 4:
-            process.join(120)
-        else:
-            while process.is_alive() and not (tmp_path / "cut" / "log.jsonl").exists():
-                time.sleep(0.01)
-            process.join(draw.uniform(0.0, 0.5))
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-            kills += 1
-        assert kills <= 4
-    assert kills
+    arguments, log = (latents, tmp_path / "cut", *changes), tmp_path / "cut" / "log.jsonl"
+    assert killed_at_random(run_small, *arguments, kills=4, most_s=0.5, log=log, resume=True)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     one, two = (load_file(tmp_path / name / "dit.safetensors") for name in ("cut", "whole"))
     torch.testing.assert_close(one, two, rtol=0, atol=0)

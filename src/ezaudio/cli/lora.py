@@ -92,7 +92,7 @@ def train(
             _show(prepared.task.plan(), job.folder)
             return
         note(_heard(prepared.task.plan()), quiet=quiet)
-        made = fit(prepared, job, callback and callback.step)
+        made = fit(prepared, job, None if callback is None else callback.step)
     _show_end(made, quiet=quiet)
 
 

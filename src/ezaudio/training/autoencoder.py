@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ezaudio.checkpoints import load_module, save_module
@@ -23,7 +23,7 @@ from ezaudio.training.plan import read_waveforms
 from ezaudio.training.reconstruction import forward_cost
 from ezaudio.training.task import Measured, Plan
 from ezaudio.vae import OobleckConfig, Posterior, SpectralConfig
-from ezaudio.vae.losses import SpectralLoss
+from ezaudio.vae.losses import SpectralLoss, SpectralLossConfig
 from ezaudio.vae.model import Autoencoder
 
 _FRESH, _NOISE, _VALID_SEED = 61, 62, 63
@@ -55,6 +55,13 @@ class AutoencoderConfig(Config):
     ema: float = Field(0.999, ge=0, lt=1)
     valid_batches: int = Field(8, ge=0)
     optim: OptimConfig
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> AutoencoderConfig:
+        longest = max(SpectralLossConfig().n_ffts)
+        if round(self.crops.crop_s * self.model.sample_rate) < longest:
+            raise ValueError(f"crops at least as long as the longest window, {longest} samples")
+        return self
 
     def plan(self, *, steps: int, world: int = 1) -> Plan:
         """Say what the training takes, from its settings alone."""
