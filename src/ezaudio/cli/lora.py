@@ -162,6 +162,8 @@ class _Lines:
 
     def __call__(self, stage: str, done: int, total: int, facts: str = "") -> None:
         """Move the line of a stage."""
+        if not self.tasks:
+            self.bars.start()
         if stage not in self.tasks:
             self.tasks[stage] = self.bars.add_task(stage, total=total, facts=facts)
         self.bars.update(self.tasks[stage], completed=done, facts=facts)
@@ -185,5 +187,9 @@ def _bar(*, quiet: bool) -> Iterator[_Lines | None]:
 
     text, known = TextColumn("{task.description}"), TextColumn("{task.fields[facts]}")
     columns = (text, BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), known)
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    try:
         yield _Lines(bars)
+    finally:
+        if bars.tasks:
+            bars.stop()

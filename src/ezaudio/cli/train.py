@@ -159,22 +159,27 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
         TextColumn("{task.fields[facts]}"),
     )
     console = Console(stderr=True)
-    with Bar(*columns, console=console, redirect_stdout=False, refresh_per_second=2) as bar:
+    bar = Bar(*columns, console=console, redirect_stdout=False, refresh_per_second=2)
 
-        def tell(job: Job) -> Callback:
-            lines: list[TaskID] = []  # none before the first step: what cannot begin has no bar
+    def tell(job: Job) -> Callback:
+        lines: list[TaskID] = []  # none before the first step: what cannot begin has no bar
 
-            def callback(progress: Progress) -> None:
-                total = progress.steps
-                if progress.progress > progress.step / progress.steps:  # hours bound the run
-                    total = max(progress.step, round(progress.step / progress.progress))
-                if not lines:
-                    lines.append(bar.add_task(job.name, total=total, facts=""))
-                bar.update(lines[0], completed=progress.step, total=total, facts=facts(progress))
+        def callback(progress: Progress) -> None:
+            total = progress.steps
+            if progress.progress > progress.step / progress.steps:  # hours bound the run
+                total = max(progress.step, round(progress.step / progress.progress))
+            if not lines:
+                bar.start()
+                lines.append(bar.add_task(job.name, total=total, facts=""))
+            bar.update(lines[0], completed=progress.step, total=total, facts=facts(progress))
 
-            return callback
+        return callback
 
+    try:
         yield tell
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 def facts(progress: Progress) -> str:
