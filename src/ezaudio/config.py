@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -100,8 +100,42 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _input_error(cls: type[Config], details: ErrorDetails) -> InputError:
     field = ".".join(str(part) for part in details["loc"]) or cls.__name__
     if details["type"] == "extra_forbidden":
-        return InputError(field, details["input"], f"fields of {cls.__name__}; this one is unknown")
+        known = _fields_at(cls, details["loc"][:-1])
+        allowed = f"one of {', '.join(known)}" if known else "no field of this name"
+        return InputError(field, details["input"], allowed)
     if details["type"] == "missing":
         return InputError(field, None, "a value; this field is required")
+    if details["type"] == "union_tag_invalid":
+        kind, tags = details["ctx"]["discriminator"].strip("'"), details["ctx"]["expected_tags"]
+        return InputError(f"{field}.{kind}", details["ctx"]["tag"], tags)
+    if details["type"] == "path_type":
+        return InputError(field, details["input"], "a path")
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return InputError(field, details["input"], message)
+
+
+def _fields_at(cls: type[Config], places: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the settings inside of others; nothing where types leave it open."""
+    found: Any = cls
+    for place in places:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            field = found.model_fields.get(str(place))
+            found = None if field is None else field.annotation
+        else:
+            found = _inside(found, place)
+    models = [m for m in (found, *get_args(found)) if isinstance(m, type) and _is_settings(m)]
+    return [*models[0].model_fields] if len(models) == 1 else []
+
+
+def _is_settings(kind: type) -> TypeGuard[type[BaseModel]]:
+    return issubclass(kind, BaseModel)
+
+
+def _inside(annotation: Any, place: int | str) -> Any:
+    """The type of a value of a mapping or a sequence, or of one kind of several."""
+    arguments = get_args(annotation)
+    for each in arguments:
+        kind = getattr(each, "model_fields", {}).get("kind")
+        if kind is not None and kind.default == place:
+            return each
+    return arguments[-1] if arguments else None

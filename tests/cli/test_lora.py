@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,13 @@ import yaml
 from ezaudio.audio import read_audio, read_metadata
 from ezaudio.checkpoints import sha256_file
 from ezaudio.dit.lora_file import load_adapter, save_adapter
-from ezaudio.training.run import Run
+from ezaudio.training.lora import LoRATask
 
 RATE = 24_000
 CPU = ("--device", "cpu", "--dtype", "float32")
 QUICK = (
     "lora.rank=2", "batch.seconds=1", "batch.duration_s=[0.3, 0.5]", "run.steps=3",
-    "run.threads=1", "optim.rate=1.0e-2",
+    "run.tensorboard=false", "optim.rate=1.0e-2",
 )  # fmt: skip
 
 
@@ -80,16 +82,16 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(train):
 
 
 def test_a_stopped_run_goes_on_with_resume(train, monkeypatch):
-    loop = Run.loop
+    step = LoRATask.step
 
-    def stopped(self, step, at_save):
-        step(self)
-        self.step += 1
-        raise KeyboardInterrupt
+    def stopped(self, index, rate):
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(self, index, rate)
 
-    monkeypatch.setattr(Run, "loop", stopped)
-    assert train("-o", "x.safetensors", *QUICK)[0] == 130
-    monkeypatch.setattr(Run, "loop", loop)
+    monkeypatch.setattr(LoRATask, "step", stopped)
+    code, out, err = train("-o", "x.safetensors", "-q", *QUICK)
+    assert (code, out) == (130, "") and "stopped by SIGINT after step 1; --resume" in err
+    monkeypatch.setattr(LoRATask, "step", step)
     code, _, err = train("-o", "x.safetensors", *QUICK)
     assert code == 2 and "--resume" in err and err.count("\n") == 1
     code, out, _ = train("-o", "x.safetensors", "--resume", *QUICK)

@@ -1,14 +1,8 @@
-"""A few steps of a small adversarial run on any number of processes: `torchrun … FILE.json`."""
+"""A few steps of a small adversarial run on any number of processes."""
 
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
-
-if __name__ == "__main__":
-    root = Path(__file__).parents[2]
-    sys.path[:0] = [str(root), str(root / "src")]
 
 import torch
 
@@ -60,9 +54,10 @@ def losses(engine):
     return [*found, task.validate()["valid_loss"]]
 
 
-if __name__ == "__main__":
+def write_losses(path):
+    """From each of the processes; the first one writes."""
     engine = Engine(EngineConfig(device="cpu", threads=1))
     found = losses(engine)
     if engine.main:
-        Path(sys.argv[1]).write_text(json.dumps(found))
+        path.write_text(json.dumps(found))
     engine.close()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.small import recipe_of, run_small, task_of, write_latents
-from tests.training.toys import on_two
+from tests.training.toys import killed_at_random, on_two
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import LatentBatch
@@ -402,3 +402,13 @@ def test_a_sharded_run_gives_the_same_losses_and_resumes(latents, whole, tmp_pat
     changes = (sharded, "stages.align.run.keep_last=9")
     assert on_two(run_small, latents, tmp_path, *changes, resume=True) == [0, 0]
     assert losses(tmp_path) == before
+
+
+def test_a_stage_killed_at_random_moments_repeats_its_losses_bit_by_bit(latents, tmp_path):
+    changes = ("stages.align.run.steps=40", "stages.align.run.save_every=2")
+    run_small(latents, tmp_path / "whole", *changes)
+    arguments, log = (latents, tmp_path / "cut", *changes), tmp_path / "cut" / "log.jsonl"
+    assert killed_at_random(run_small, *arguments, kills=4, most_s=0.5, log=log, resume=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    one, two = (load_file(tmp_path / name / "dit.safetensors") for name in ("cut", "whole"))
+    torch.testing.assert_close(one, two, rtol=0, atol=0)

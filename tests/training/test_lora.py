@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from tests.tiny_model import WIDTH as TEXT_WIDTH
 from tests.tiny_model import FakeTextConfig, write_tiny_model
 
+from ezaudio.checkpoints import save_module
 from ezaudio.config import load_config
 from ezaudio.data.manifest import ClipRow
+from ezaudio.dit import DIT_PRESETS
 from ezaudio.dit.lora_file import load_adapter
 from ezaudio.errors import CheckpointError, EzAudioError, InputError
 from ezaudio.pipelines import EzAudio
 from ezaudio.text import TEXT_ENCODERS
+from ezaudio.training.engine import Engine
 from ezaudio.training.lora import LoRARecipe, LoRATask
 from ezaudio.training.lora_run import RECIPE, LoRAJob, fit, prepare
 from ezaudio.training.lora_sounds import caption_of, encode_sounds, find_sounds
@@ -25,7 +31,7 @@ from ezaudio.training.lora_sounds import caption_of, encode_sounds, find_sounds
 RATE = 24_000
 QUICK = (
     "lora.rank=2", "batch.seconds=2", "batch.duration_s=[0.3, 0.6]", "optim.warmup_steps=1",
-    "run.steps=6", "run.save_every=3", "run.log_every=1", "run.threads=1",
+    "run.steps=6", "run.save_every=3", "run.log_every=1", "run.tensorboard=false",
 )  # fmt: skip
 
 
@@ -85,7 +91,10 @@ def test_a_run_leaves_an_adapter_that_says_what_it_is(trained, model):
     assert told["captions"] == ["high tone", "low tone"]
     assert told["base_loss"] > 0 and told["recipe"]["optim"]["rate"] == 4e-3
     assert any(x.abs().max() > 0 for name, x in adapter.tensors.items() if name.endswith(".up"))
-    assert [path.name for path in wanted.folder.iterdir()] == ["log.jsonl"]
+    assert sorted(path.name for path in wanted.folder.iterdir()) == ["best", "log.jsonl"]
+    best = load_adapter(wanted.folder / "best" / "tones.safetensors").facts["training"]
+    measured = [x for x in lines(wanted.folder / "log.jsonl") if "valid_loss" in x]
+    assert best["steps"] == min(measured, key=lambda line: line["valid_loss"])["step"]
 
 
 def test_an_adapter_of_a_run_generates(trained, model):
@@ -176,9 +185,59 @@ def test_a_loss_that_is_not_finite_stops_with_the_sounds_of_the_step(
     wanted = job(model, sounds, tmp_path)
     prepared = prepare(wanted, recipe())
     monkeypatch.setattr(LoRATask, "step", lambda *a: {"loss": float("nan")})
-    with pytest.raises(EzAudioError, match=r"step 0: the loss is nan; sounds: .*Tone"):
+    with pytest.raises(EzAudioError, match=r"step 0: the loss is nan; batch: .*Tone"):
         fit(prepared, wanted)
     assert not wanted.output.exists()
+
+
+def test_sigterm_saves_and_the_rest_repeats_the_losses(model, sounds, tmp_path):
+    wanted = job(model, sounds, tmp_path)
+    changes = ("run.save_every=100", "run.keep_best=0")
+
+    def at_step_two(progress):
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped = fit(prepare(wanted, recipe(*changes)), wanted, at_step_two)
+    assert (stopped.stopped_by, stopped.step) == (signal.SIGTERM, 2)
+    assert not wanted.output.exists()
+    again = job(model, sounds, tmp_path, resume=True)
+    assert fit(prepare(again, recipe(*changes)), again).stopped_by is None
+    found = {x["step"]: x["loss"] for x in lines(wanted.folder / "log.jsonl") if "loss" in x}
+    whole = job(model, sounds, tmp_path, output=tmp_path / "whole.safetensors")
+    fit(prepare(whole, recipe(*changes)), whole)
+    expected = {x["step"]: x["loss"] for x in lines(whole.folder / "log.jsonl") if "loss" in x}
+    assert found == expected and len(found) == 6
+
+
+@pytest.mark.parametrize("size", ["l", "xl"])
+def test_the_papers_networks_take_an_adapter_at_tiny_width(size, sounds, tmp_path):
+    """The paper's depth, long skips, AdaLN and targets; only the width is small."""
+    deep = DIT_PRESETS[size]
+    config = deep.model_copy(
+        update={
+            "latent_channels": 4,
+            "width": 32,
+            "heads": 4,
+            "text_width": TEXT_WIDTH,
+            "adaln": deep.adaln.model_copy(update={"rank": 2}),
+        }
+    )
+    network = config.build()
+    assert len(network.blocks) == deep.depth + 1  # one in the middle
+    folder = write_tiny_model(tmp_path / "model")
+    save_module(folder / "dit.safetensors", network.state_dict(), kind="dit", config=config)
+    wanted = job(folder, sounds, tmp_path)
+    every = "lora.targets=[attention, cross-attention, feedforward, long-skips]"
+    made = fit(prepare(wanted, recipe(every, "run.steps=2")), wanted)
+    adapted = EzAudio.from_pretrained(folder, lora=f"{made.path}:0.5", device="cpu")
+    assert adapted.generate("low tone", seed=1, duration_s=0.3)[0].clip.samples.any()
+
+
+def test_several_processes_are_refused(model, sounds, tmp_path, monkeypatch):
+    monkeypatch.setattr(Engine, "__init__", lambda self, config: setattr(self, "world", 2))
+    with pytest.raises(InputError, match="one process"):
+        prepare(job(model, sounds, tmp_path), recipe())
 
 
 def test_nothing_to_resume_and_a_wrong_ending_are_refused(model, sounds, tmp_path):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from tests.tiny_model import FakeTextConfig
 from tests.training.small import MODEL, run_small, write_latents
 
+from ezaudio.data.checks import LENIENT
+from ezaudio.data.manifest import ClipRow
+from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.dit import DIT_PRESETS
 from ezaudio.errors import InputError
 from ezaudio.text import TEXT_ENCODERS
@@ -16,16 +23,30 @@ from ezaudio.training.recipe import FOLDER, find_recipe, merged, read_recipe, re
 from ezaudio.training.runner import run_recipe
 
 OTHERS = ("lora",)
-"""Recipes of commands of their own."""
+"""Recipes of commands of their own; `test_lora.py` runs this one as it is, for fewer steps."""
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in OTHERS)
 STAGED = [name for name in NAMES if read_values(FOLDER / f"{name}.yaml")["kind"] == "diffusion"]
+WAVES = [name for name in NAMES if name not in STAGED]
 OWN = {"starter", "paper-l", "starter-vae", "paper-vae", "starter-vae-gan"}
 
 
 @pytest.fixture(scope="session")
 def latents(tmp_path_factory):
     return write_latents(tmp_path_factory.mktemp("latents"))
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory):
+    """Four short noises, one of them for validation."""
+    place, rows = tmp_path_factory.mktemp("packed"), []
+    for i in range(4):
+        wave = np.random.default_rng(i).uniform(-0.3, 0.3, 4800)
+        soundfile.write(place / f"{i}.wav", wave, 24_000)
+        facts = {"split": "valid" if i == 3 else "train", "label": "noise", "caption": "Noise."}
+        rows.append(ClipRow(file=f"{i}.wav", **facts))
+    pack_clips(rows, place, place / "store", PackConfig(audio="wav", check=LENIENT))
+    return place / "store"
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +89,32 @@ def test_every_recipe_trains_all_its_stages_at_tiny_size(name, latents, tmp_path
     assert (config.adaln, config.long_skips) == tuple(
         getattr(read_recipe(name).model, field) for field in ("adaln", "long_skips")
     )
+
+
+SMALL = {
+    "spectral": ["model.width=8", "model.depth=1"],
+    "oobleck": ["model.base_width=2", "model.latent_channels=4"],
+}
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_every_recipe_of_an_autoencoder_trains_at_tiny_size(name, packed, tmp_path):
+    values = read_values(FOLDER / f"{name}.yaml")
+    changes = [f"waveforms={packed}", f"output={tmp_path}", "engine={device: cpu}", "start=null"]
+    changes += ["crops.rows=2", "crops.crop_s=0.1", "valid_batches=1"]
+    changes += ["run.steps=2", "run.hours=null", "run.tensorboard=false"]
+    changes += SMALL[values["model"]["kind"]]
+    if "discriminator" in values:
+        changes.append("discriminator.width=2")
+    (ended,) = run_recipe(read_recipe(name, changes), Engine(EngineConfig(device="cpu")))
+    assert ended.outcome.step == 2 and math.isfinite(ended.outcome.measured["valid_loss"])
+    assert (tmp_path / "vae.safetensors").is_file()
+
+
+def test_no_recipe_is_left_out():
+    every = {path.stem for path in FOLDER.iterdir() if path.suffix in (".yaml", ".yml")}
+    assert every == {*STAGED, *WAVES, *OTHERS}
+    assert {"starter", "paper-l", "paper-xl", "paper-vae"} <= every
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - OWN))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
 import signal
 import time
 
 import pytest
 import torch
-from tests.training.toys import LineTask, children, on_two, run_line
+from tests.training.toys import LineTask, children, killed_at_random, on_two, run_line
 
 from ezaudio.errors import CheckpointError, InputError, OutputError
 from ezaudio.training import state
@@ -64,24 +63,16 @@ def test_the_rate_warms_up_and_falls(whole):
 
 
 def test_a_run_killed_at_random_moments_repeats_every_loss(whole, tmp_path):
-    draw = random.Random(0)
-    kills, process = 0, None
-    while process is None or process.exitcode != 0:
-        process = children().Process(
-            target=run_line, args=(tmp_path,), kwargs={"resume": True, "pause_s": 0.002}
-        )
-        process.start()
-        if kills < 8:
-            logged = (tmp_path / "log.jsonl").exists()
-            process.join(draw.uniform(0.05, 0.35) if logged else 1.0)
-        else:
-            process.join(60)
-        if process.exitcode is None:
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-            kills += 1
-        assert kills < 12
-    assert kills >= 3
+    kills = killed_at_random(
+        run_line,
+        tmp_path,
+        kills=8,
+        most_s=0.6,
+        resume=True,
+        pause_s=0.02,
+        log=tmp_path / "log.jsonl",
+    )
+    assert kills >= 1  # the steps alone take 0.8 s, so the first process never ends by itself
     assert losses(tmp_path) == losses(whole[0])
     measured = [[x for x in read_log(f) if "valid_loss" in x] for f in (tmp_path, whole[0])]
     assert measured[0] == measured[1]
@@ -236,3 +227,15 @@ def test_two_processes_give_the_losses_of_one(whole, tmp_path):
     ours, theirs = losses(tmp_path), losses(whole[0])
     assert list(ours) == list(theirs)
     assert max(abs(ours[s] - theirs[s]) / theirs[s] for s in theirs) < 1e-4
+
+
+def test_what_is_best_by_a_measure_that_nobody_takes_is_refused_and_nothing_is_lost(
+    whole, tmp_path
+):
+    with pytest.raises(
+        InputError, match=r"`run\.best_by`: got 'loudness'; allowed: one of valid_loss"
+    ):
+        run_line(tmp_path, best_by="loudness")
+    assert steps_saved(tmp_path) == [7]
+    assert run_line(tmp_path, resume=True).step == 40
+    assert losses(tmp_path) == losses(whole[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import random
 import socket
 import time
 from pathlib import Path
@@ -126,3 +127,29 @@ def on_two(target, *arguments, **named):
     for process in ranks:
         process.join(120)
     return [process.exitcode for process in ranks]
+
+
+def killed_at_random(target, *arguments, kills, most_s, log, **named):
+    """Start a function again and again, killing it after up to `most_s` seconds, until it ends.
+
+    The first time the clock starts with the first line of the log, then with the process, so that
+    loading, steps and checkpoints are all hit. After `kills` kills it is left alone.
+
+    Returns:
+        How often it was killed.
+    """
+    done, process = 0, None
+    while process is None or process.exitcode != 0:
+        process = children().Process(target=target, args=arguments, kwargs=named)
+        process.start()
+        while not done and process.is_alive() and not log.exists():
+            time.sleep(0.005)
+        process.join(120 if done == kills else random.uniform(0, most_s))
+        if process.is_alive():
+            assert done < kills, "it never ends"
+            process.kill()  # SIGKILL
+            process.join()
+            done += 1
+        else:
+            assert process.exitcode == 0
+    return done

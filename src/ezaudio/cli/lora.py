@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,14 @@ from ezaudio.errors import InputError
 from ezaudio.pipelines.options import ModelOptions
 
 if TYPE_CHECKING:
-    from ezaudio.training.lora import LoRAPlan
-    from ezaudio.training.lora_run import Callback
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
+    from ezaudio.training.lora import LoRAPlan
+    from ezaudio.training.lora_run import Trained
+    from ezaudio.training.trainer import Progress
+
+_STOPPED_BY = 128
 
 lora = typer.Typer(
     add_completion=False,
@@ -86,10 +92,8 @@ def train(
             _show(prepared.task.plan(), job.folder)
             return
         note(_heard(prepared.task.plan()), quiet=quiet)
-        made = fit(prepared, job, callback)
-    with_it, without = made.measured["valid_loss"], made.measured["base_loss"]
-    note(f"loss {with_it:.4f} with the adapter, {without:.4f} without it", quiet=quiet)
-    print(made.path)
+        made = fit(prepared, job, None if callback is None else callback.step)
+    _show_end(made, quiet=quiet)
 
 
 @lora.command()
@@ -125,6 +129,17 @@ def _heard(plan: LoRAPlan) -> str:
     )
 
 
+def _show_end(made: Trained, *, quiet: bool) -> None:
+    """Print the adapter's file; a run that was stopped leaves with the signal's number."""
+    if made.stopped_by is not None:
+        by = signal.Signals(made.stopped_by).name
+        note(f"stopped by {by} after step {made.step}; --resume goes on.")
+        raise typer.Exit(_STOPPED_BY + made.stopped_by)
+    with_it, without = made.measured["valid_loss"], made.measured["base_loss"]
+    note(f"loss {with_it:.4f} with the adapter, {without:.4f} without it", quiet=quiet)
+    print(made.path)
+
+
 def _show(plan: LoRAPlan, folder: Path) -> None:
     print(f"sounds      {plan.sounds} to learn from, {plan.held_out} held out")
     print(f"length      {plan.seconds:.1f} s in all")
@@ -134,30 +149,47 @@ def _show(plan: LoRAPlan, folder: Path) -> None:
     print(f"log, state  {folder}")
 
 
+class _Lines:
+    """A line of progress for each stage, from the first word of it on.
+
+    Args:
+        bars: Where the lines stand.
+    """
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int, facts: str = "") -> None:
+        """Move the line of a stage."""
+        if not self.tasks:
+            self.bars.start()
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bars.add_task(stage, total=total, facts=facts)
+        self.bars.update(self.tasks[stage], completed=done, facts=facts)
+
+    def step(self, progress: Progress) -> None:
+        """Move the line of the training."""
+        from ezaudio.cli.train import facts
+
+        self("training", progress.step, progress.steps, facts(progress))
+
+
 @contextmanager
-def _bar(*, quiet: bool) -> Iterator[Callback | None]:
-    """Give a callback that moves a bar on stderr; None when nothing is to be shown."""
+def _bar(*, quiet: bool) -> Iterator[_Lines | None]:
+    """Give what moves bars on stderr; None when nothing is to be shown."""
     if quiet:
         yield None
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
-    text = TextColumn("{task.description}")
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def callback(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
-        yield callback
+    text, known = TextColumn("{task.description}"), TextColumn("{task.fields[facts]}")
+    columns = (text, BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), known)
+    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    try:
+        yield _Lines(bars)
+    finally:
+        if bars.tasks:
+            bars.stop()

@@ -15,6 +15,7 @@ from ezaudio.cli.progress import note
 
 if TYPE_CHECKING:
     import torch
+    from rich.progress import TaskID
 
     from ezaudio.training.recipe import Job, Recipe
     from ezaudio.training.runner import Ended
@@ -65,10 +66,12 @@ def train(
         show_plan(read)
         return
     from ezaudio.training.engine import Engine
-    from ezaudio.training.runner import run_recipe
+    from ezaudio.training.runner import is_begun, run_recipe
 
     engine = Engine(read.engine)
     try:
+        if resume and engine.main and not is_begun(read):
+            note("nothing to go on with: this run begins.", quiet=quiet)
         with progress_lines(quiet=quiet or not engine.main) as tell:
             ended = run_recipe(read, engine, resume=resume, tell=tell)
         if engine.main:
@@ -152,31 +155,39 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
         yield lambda job: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.progress import TimeRemainingColumn as Remaining
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        Remaining(),
         TextColumn("{task.fields[facts]}"),
     )
     console = Console(stderr=True)
-    with Bar(*columns, console=console, redirect_stdout=False, refresh_per_second=2) as bar:
+    bar = Bar(*columns, console=console, redirect_stdout=False, refresh_per_second=2)
 
-        def tell(job: Job) -> Callback:
-            line = bar.add_task(job.name, total=job.run.steps, facts="")
+    def tell(job: Job) -> Callback:
+        lines: list[TaskID] = []  # none before the first step: what cannot begin has no bar
 
-            def callback(progress: Progress) -> None:
-                total = progress.steps
-                if progress.progress > progress.step / progress.steps:  # hours bound the run
-                    total = max(progress.step, round(progress.step / progress.progress))
-                bar.update(line, completed=progress.step, total=total, facts=facts(progress))
+        def callback(progress: Progress) -> None:
+            total = progress.steps
+            if progress.progress > progress.step / progress.steps:  # hours bound the run
+                total = max(progress.step, round(progress.step / progress.progress))
+            if not lines:
+                bar.start()
+                lines.append(bar.add_task(job.name, total=total, facts=""))
+            bar.update(lines[0], completed=progress.step, total=total, facts=facts(progress))
 
-            return callback
+        return callback
 
+    try:
         yield tell
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 def facts(progress: Progress) -> str:

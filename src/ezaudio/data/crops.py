@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from ezaudio.config import Config
@@ -63,6 +63,13 @@ class CropConfig(Config):
     mix_share: float = Field(0.0, ge=0, le=1)
     mix_db: tuple[float, float] = (-12.0, 0.0)
     balance: Balance = Balance()
+
+    @field_validator("gain_db", "mix_db")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("two levels in dB, the lower one first")
+        return value
 
 
 class WaveformBatches:

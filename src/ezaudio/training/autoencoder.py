@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ezaudio.checkpoints import load_module, save_module
@@ -16,11 +16,14 @@ from ezaudio.config import Config
 from ezaudio.data.crops import CropConfig, WaveformBatches
 from ezaudio.data.keys import generator_at, seed_at
 from ezaudio.data.waveforms import WaveformStore
+from ezaudio.training.ema import WeightAverage
 from ezaudio.training.engine import Engine
-from ezaudio.training.optim import OptimConfig, WeightAverage, update
+from ezaudio.training.optim import OptimConfig, update
+from ezaudio.training.plan import read_waveforms
+from ezaudio.training.reconstruction import forward_cost
 from ezaudio.training.task import Measured, Plan
 from ezaudio.vae import OobleckConfig, Posterior, SpectralConfig
-from ezaudio.vae.losses import SpectralLoss
+from ezaudio.vae.losses import SpectralLoss, SpectralLossConfig
 from ezaudio.vae.model import Autoencoder
 
 _FRESH, _NOISE, _VALID_SEED = 61, 62, 63
@@ -53,12 +56,34 @@ class AutoencoderConfig(Config):
     valid_batches: int = Field(8, ge=0)
     optim: OptimConfig
 
-    def plan(self, *, steps: int) -> Plan:
-        """Say what the training takes."""
+    @model_validator(mode="after")
+    def _windows_fit(self) -> AutoencoderConfig:
+        longest = max(SpectralLossConfig().n_ffts)
+        if round(self.crops.crop_s * self.model.sample_rate) < longest:
+            raise ValueError(f"crops at least as long as the longest window, {longest} samples")
+        return self
+
+    def plan(self, *, steps: int, world: int = 1) -> Plan:
+        """Say what the training takes, from its settings alone."""
         with torch.device("meta"):
-            parameters = sum(p.numel() for p in self.model.build().parameters())
-        notes = {"waveforms": str(self.waveforms), "batch": f"{self.crops.rows} crops"}
-        return Plan(parameters, parameters, _COPIES * 4 * parameters, steps=steps, notes=notes)
+            model = self.model.build()
+        samples = round(self.crops.crop_s * model.sample_rate)
+        latent = (1, model.latent_channels, model.frames(samples))
+        flops, kept = forward_cost(Coder(model), (1, 1, samples), latent)
+        parameters = sum(p.numel() for p in model.parameters())
+        rows = -(-self.crops.rows // world)
+        return Plan(
+            parameters=parameters,
+            trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            state_bytes=_COPIES * 4 * parameters * world,
+            activation_bytes=rows * kept,
+            step_flops=3 * flops * self.crops.rows,  # a way back costs two ways forward
+            steps=steps,
+            notes={
+                "waveforms": read_waveforms(self.waveforms),
+                "batch": f"{self.crops.rows} crops of {self.crops.crop_s:g} s",
+            },
+        )
 
 
 class Coder(nn.Module):
@@ -164,7 +189,7 @@ class AutoencoderTask:
 
     def plan(self) -> Plan:
         """Say what the training takes."""
-        return self.config.plan(steps=0)
+        return self.config.plan(steps=0, world=self.engine.world)
 
     def describe(self, index: int) -> str:
         """Which clips this process's rows of a step are."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from ezaudio.config import Config
@@ -33,6 +33,13 @@ class MaskConfig(Config):
     full_share: float = Field(0.75, ge=0, le=1)
     ratio: tuple[float, float] = (0.25, 1.0)
     min_span_s: float = Field(0.2, gt=0)
+
+    @field_validator("ratio")
+    @classmethod
+    def _shares(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] <= value[1] <= 1:
+            raise ValueError("two shares from 0 to 1, the lower one first")
+        return value
 
 
 class DrawConfig(Config):

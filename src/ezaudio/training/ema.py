@@ -1,15 +1,20 @@
-"""Averages of weights over several horizons, so that the horizon can be chosen afterwards.
+"""Averages of weights: over several horizons, so that the horizon can be chosen afterwards, or over
+one, as a module of its own.
 
 An average with half-life h keeps 0.5 ** (1 / h) of itself per step. Which one is best is known only
 when it is measured: short ones follow, long ones are smooth. A run keeps them all, measures each at
 every validation, and exports each; the one that measured best gets the plain name.
+
+Early on an average of n updates keeps at most (1 + n) / (10 + n) of itself, so that it forgets the
+fresh weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from pydantic import Field, field_validator
@@ -17,6 +22,8 @@ from torch import Tensor, nn
 
 from ezaudio.config import Config
 from ezaudio.training.engine import local
+
+M = TypeVar("M", bound=nn.Module)
 
 PRESENT = "present"
 """Name of the weights that are trained, beside those of the averages."""
@@ -49,9 +56,6 @@ class AveragesConfig(Config):
 class Averages:
     """Exponential moving averages of the trainable parameters of a module.
 
-    Early on an average of n updates keeps at most (1 + n) / (10 + n), so that it forgets the fresh
-    weights.
-
     Args:
         module: What is trained; sharded or not.
         config: Which averages.
@@ -78,10 +82,9 @@ class Averages:
             return
         self.updates += 1
         values = self._locals(self._parameters)
-        warm = (1 + self.updates) / (10 + self.updates)
         for half_life, shadow in zip(self.config.half_lives, self.shadows.values(), strict=True):
-            decay = min(0.5 ** (every / half_life), warm)
-            torch._foreach_lerp_(self._locals(shadow), values, 1 - decay)
+            decay = 0.5 ** (every / half_life)
+            _follow(self._locals(shadow), values, decay=decay, updates=self.updates)
 
     @contextmanager
     def applied(self, name: str) -> Iterator[None]:
@@ -118,3 +121,41 @@ class Averages:
     @staticmethod
     def _locals(tensors: Mapping[str, Tensor]) -> list[Tensor]:
         return [local(tensor.detach()) for tensor in tensors.values()]
+
+
+class WeightAverage(Generic[M]):
+    """One average as a module that can be measured and exported while the other is trained.
+
+    Args:
+        model: The model that is trained; its copy holds the average.
+        decay: Share of the old average kept at each step.
+    """
+
+    def __init__(self, model: M, decay: float) -> None:
+        self.model: M = copy.deepcopy(model)
+        self.model.eval().requires_grad_(False)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, model: M) -> None:
+        """Move the average towards the model's present weights."""
+        self.updates += 1
+        averages, values = (list(each.parameters()) for each in (self.model, model))
+        _follow(averages, values, decay=self.decay, updates=self.updates)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"model": self.model.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore from `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.updates = int(state["updates"])
+
+
+def _follow(
+    averages: Sequence[Tensor], values: Sequence[Tensor], *, decay: float, updates: int
+) -> None:
+    """Move averages, in place, at their update number `updates`, counted from 1."""
+    kept = min(decay, (1 + updates) / (10 + updates))
+    torch._foreach_lerp_(list(averages), list(values), 1 - kept)

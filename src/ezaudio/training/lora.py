@@ -40,9 +40,11 @@ from ezaudio.dit.masking import sample_regenerate_mask
 from ezaudio.errors import InputError
 from ezaudio.pipelines import Components
 from ezaudio.text import CachedTextEncoder
+from ezaudio.training.engine import EngineConfig
 from ezaudio.training.lora_sounds import SoundStore
 from ezaudio.training.optim import OptimConfig, update
-from ezaudio.training.run import RunConfig
+from ezaudio.training.task import Measured, Plan
+from ezaudio.training.trainer import RunConfig
 from ezaudio.types import TextEmbedding
 
 ADAPTER_NAME = "trained"
@@ -72,6 +74,7 @@ class LoRARecipe(Config):
         rate_width: width of the network that the learning rate is meant for; one of width D gets
             `rate * rate_width / D`. None takes the rate as it is.
         optim: optimiser of the adapter.
+        engine: threads; device and precision are those of the model.
         run: bounds and rhythm.
     """
 
@@ -85,30 +88,23 @@ class LoRARecipe(Config):
     gradient_checkpointing: bool = False
     rate_width: int | None = Field(default=None, ge=1)
     optim: OptimConfig
+    engine: EngineConfig = EngineConfig()
     run: RunConfig
 
 
 @dataclass(frozen=True)
-class LoRAPlan:
-    """What a run would do.
+class LoRAPlan(Plan):
+    """What a run would do; `parameters` are those of the frozen network.
 
     Attributes:
         sounds: to learn from.
         held_out: to measure with.
         seconds: of both.
-        parameters: of the network.
-        trainable: of the adapter.
-        state_bytes: weights, gradients and optimiser of the adapter.
-        steps: of the run.
     """
 
-    sounds: int
-    held_out: int
-    seconds: float
-    parameters: int
-    trainable: int
-    state_bytes: int
-    steps: int
+    sounds: int = 0
+    held_out: int = 0
+    seconds: float = 0.0
 
 
 class AdapterWeights:
@@ -266,7 +262,7 @@ class LoRATask:
             "optimizer": self.optimizer,
         }
 
-    def step(self, index: int, rate: float) -> dict[str, float]:
+    def step(self, index: int, rate: float) -> Measured:
         """One optimiser step.
 
         Args:
@@ -274,12 +270,14 @@ class LoRATask:
             rate: learning rate as a share of the plateau's.
         """
         self.network.train()
-        loss = self.error(self.batches.batch(index), index, self.recipe.run.seed)
+        batch = self.batches.batch(index)
+        loss = self.error(batch, index, self.recipe.run.seed)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip_norm)
         if torch.isfinite(norm):  # else no weight changes, and the loop says what was seen
             update(self.optimizer, rate=self.rate * rate)
-        return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
+        sound_s = batch.x0.shape[0] * batch.x0.shape[2] / self.store.frame_rate
+        return {"loss": loss.detach(), "gradient_norm": float(norm), "sound_s": sound_s}
 
     def validate(self) -> dict[str, float]:
         """Losses on the same held-out batches, with the adapter and without it."""
@@ -294,7 +292,7 @@ class LoRATask:
             "steps": step,
             **{name: round(value, 5) for name, value in self.measured.items()},
             **_facts(self.store),
-            "recipe": self.recipe.model_dump(mode="json", exclude={"lora"}),
+            "recipe": self.recipe.model_dump(mode="json", exclude={"lora", "engine"}),
         }
         tensors = adapter_state(self.network, ADAPTER_NAME)
         path = folder / self.file_name
@@ -331,7 +329,7 @@ class LoRATask:
 
 def _identity(base: Base, store: SoundStore, recipe: LoRARecipe) -> dict[str, str]:
     """What a run depends on; its length and rhythm are left out."""
-    values = recipe.model_dump(mode="json", exclude={"run"})
+    values = recipe.model_dump(mode="json", exclude={"run", "engine"})
     sounds = [(r.file, r.split, r.caption, r.captions, r.duration) for r in store.rows]
     digest = hashlib.sha256(json.dumps(sounds).encode()).hexdigest()
     return {

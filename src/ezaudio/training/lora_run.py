@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import os
+import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from ezaudio.data.manifest import ClipRow
-from ezaudio.errors import EzAudioError, InputError
+from ezaudio.errors import InputError
 from ezaudio.pipelines import load_components
 from ezaudio.pipelines.catalogue import Model, find_model
 from ezaudio.pipelines.components import base_of_model, resolve_device, resolve_dtype
 from ezaudio.pipelines.outputs import try_to_write
+from ezaudio.training import trainer
+from ezaudio.training.engine import Engine
 from ezaudio.training.lora import LoRARecipe, LoRATask
 from ezaudio.training.lora_sounds import encode_sounds, find_sounds
-from ezaudio.training.run import Run, use_threads
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "lora.yaml"
-_STATE = "state.pt"
 
 Callback: TypeAlias = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
@@ -58,10 +58,12 @@ class Prepared:
 
     Attributes:
         task: with model and sounds in memory.
+        engine: this process.
         skipped: why sounds were left out, a line each.
     """
 
     task: LoRATask
+    engine: Engine
     skipped: tuple[str, ...]
 
 
@@ -70,12 +72,16 @@ class Trained:
     """What a run made.
 
     Attributes:
-        path: the adapter's file.
+        path: the adapter's file; there is none yet where the run was stopped.
         measured: losses on the held-out sounds, with the adapter and without it.
+        step: steps done.
+        stopped_by: the signal that stopped it; None when it is complete.
     """
 
     path: Path
     measured: Mapping[str, float]
+    step: int
+    stopped_by: int | None = None
 
 
 def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) -> Prepared:
@@ -83,12 +89,12 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
 
     Raises:
         InputError: a setting, the model or the sounds cannot be used; a run waits to be resumed, or
-            there is none.
+            there is none; there are several processes.
         CheckpointError: the model is damaged.
         OutputError: the adapter could not be written.
     """
     model, root, rows = check_job(job, recipe)
-    use_threads(recipe.run)
+    engine = _engine(job, recipe)
     parts = load_components(model, device=job.device, dtype=job.dtype)
     base = base_of_model(model, parts.files["dit"])
 
@@ -98,7 +104,7 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
 
     store, skipped = encode_sounds(root, rows, parts.vae, callback=encoding)
     task = LoRATask(parts, base, store, recipe, file_name=job.output.name)
-    return Prepared(task, tuple(skipped))
+    return Prepared(task, engine, tuple(skipped))
 
 
 def check_job(job: LoRAJob, recipe: LoRARecipe) -> tuple[Model, Path, list[ClipRow]]:
@@ -128,7 +134,7 @@ def check_output(job: LoRAJob) -> None:
     if job.output.suffix != ".safetensors":
         raise InputError("output", str(job.output), "a file that ends in .safetensors")
     try_to_write(job.output)
-    unfinished = (job.folder / _STATE).exists()
+    unfinished = any((job.folder / trainer.CHECKPOINTS).glob("[0-9]*"))
     if unfinished and not job.resume:
         allowed = f"--resume goes on with the run in {job.folder}; or remove that folder"
         raise InputError("output", str(job.output), allowed)
@@ -136,40 +142,44 @@ def check_output(job: LoRAJob) -> None:
         raise InputError("resume", str(job.folder), "a folder with an unfinished run")
 
 
-def fit(prepared: Prepared, job: LoRAJob, callback: Callback | None = None) -> Trained:
-    """Fit the adapter, and write its file at every save and at the end.
+def fit(prepared: Prepared, job: LoRAJob, callback: trainer.Callback | None = None) -> Trained:
+    """Fit the adapter by the loop that trains everything, and write its file at the end.
 
-    Ctrl-C keeps the state for `resume`.
+    The folder of the run keeps log, checkpoints and, in `best`, the adapter that measured best.
+    SIGTERM and Ctrl-C save, and leave the rest to `resume`.
+
+    Args:
+        prepared: model and sounds.
+        job: what is wanted.
+        callback: told after each step.
 
     Raises:
-        EzAudioError: the loss is not finite; the message names the step and its sounds.
+        DivergedError: the loss is not finite, or exploded; the message names the step and its
+            sounds.
         InputError: the run that is to be resumed had other sounds, another model or recipe.
-        OutputError: the adapter or the state cannot be written.
+        OutputError: the adapter or a checkpoint cannot be written.
     """
     task, recipe = prepared.task, prepared.task.recipe
-    run = Run(job.folder, recipe.run, task.parts())
+    outcome = trainer.train(
+        task,
+        recipe.run,
+        prepared.engine,
+        folder=job.folder,
+        schedule=recipe.optim,
+        resume=job.resume,
+        callback=callback,
+    )
+    if outcome.stopped_by is None:
+        (made,) = outcome.exported
+        os.replace(made, job.output)
+        shutil.rmtree(job.folder / trainer.CHECKPOINTS, ignore_errors=True)
+    return Trained(job.output, outcome.measured, outcome.step, outcome.stopped_by)
 
-    def step(run: Run) -> dict[str, float]:
-        rate = recipe.optim.rate_at(run.progress, run.step) / recipe.optim.rate
-        values = task.step(run.step, rate)
-        for name, value in values.items():
-            if not math.isfinite(value):
-                what, sounds = name.replace("_", " "), task.describe(run.step)
-                raise EzAudioError(f"step {run.step}: the {what} is {value}; sounds: {sounds}")
-        if callback is not None:
-            callback("training", run.step + 1, recipe.run.steps)
-        return values
 
-    def at_save(run: Run) -> dict[str, float]:
-        measured = task.validate()
-        task.export(job.output.parent, step=run.step)
-        return measured
-
-    try:
-        run.loop(step, at_save)
-    except KeyboardInterrupt:
-        run.save()
-        raise
-    with suppress(OSError):
-        (job.folder / _STATE).unlink()
-    return Trained(job.output, task.measured)
+def _engine(job: LoRAJob, recipe: LoRARecipe) -> Engine:
+    """This process on the model's device."""
+    place = "cpu" if resolve_device(job.device).type == "cpu" else "auto"
+    engine = Engine(recipe.engine.model_copy(update={"device": place}))
+    if engine.world > 1:
+        raise InputError("processes", engine.world, "1: an adapter is fitted by one process")
+    return engine

@@ -1,17 +1,12 @@
-"""Optimiser, learning-rate schedule and the single weight average of small runs."""
+"""Optimiser and learning-rate schedule."""
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Generic, TypeVar
-
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from pydantic import Field, field_validator
+from torch import nn
 
 from ezaudio.config import Config
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class RateConfig(Config):
@@ -51,6 +46,13 @@ class OptimConfig(RateConfig):
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
 
+    @field_validator("betas")
+    @classmethod
+    def _decays(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError("two decays, each at least 0 and below 1")
+        return value
+
     def build(self, model: nn.Module) -> torch.optim.AdamW:
         """AdamW over the trainable parameters of a model, one kernel for all of them."""
         trainable = [p for p in model.parameters() if p.requires_grad]
@@ -71,36 +73,3 @@ def update(optimizer: torch.optim.Optimizer, *, rate: float) -> None:
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-
-
-class WeightAverage(Generic[M]):
-    """Exponential moving average of a model's parameters with a warm start.
-
-    Args:
-        model: The model that is trained; its copy holds the average.
-        decay: Share of the old average kept at each step, reached gradually: min(decay, (1 + n) /
-            (10 + n)).
-    """
-
-    def __init__(self, model: M, decay: float) -> None:
-        self.model: M = copy.deepcopy(model)
-        self.model.eval().requires_grad_(False)
-        self.decay, self.updates = decay, 0
-
-    @torch.no_grad()
-    def update(self, model: M) -> None:
-        """Move the average towards the model's present weights."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages: list[Tensor] = list(self.model.parameters())
-        values: list[Tensor] = list(model.parameters())
-        torch._foreach_lerp_(averages, values, 1 - decay)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {"model": self.model.state_dict(), "updates": self.updates}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore from `state_dict`."""
-        self.model.load_state_dict(state["model"])
-        self.updates = int(state["updates"])

@@ -91,6 +91,15 @@ def read_store(folder: Path) -> Store:
     return Store(rate, shards, clips, f"{shards} shards, {clips} clips, {hours:.3g} h")
 
 
+def read_waveforms(folder: Path) -> str:
+    """What the head of a folder of packed recordings says, in words."""
+    try:
+        head = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        return f"{folder}: {len(head['shards'])} shards, {int(head['clips'])} clips"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{folder}: not there yet"
+
+
 def longest_batch(stage: StageConfig, frame_rate: float) -> tuple[int, int]:
     """Rows and frames of the batch with the longest rows."""
     batch = stage.data.batch

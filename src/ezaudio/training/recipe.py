@@ -166,7 +166,7 @@ class AutoencoderRecipe(AutoencoderConfig):
                 run=self.run,
                 schedule=self.optim,
                 make=lambda engine: AutoencoderTask(self, engine, seed=self.run.seed),
-                plan=lambda world: self.plan(steps=self.run.steps),
+                plan=lambda world: self.plan(steps=self.run.steps, world=world),
             )
         ]
 

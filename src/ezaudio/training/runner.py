@@ -103,13 +103,22 @@ def is_done(job: Job) -> bool:
         return False
 
 
+def is_begun(recipe: Recipe) -> bool:
+    """Whether there is anything to go on with."""
+    return any(is_done(job) or _has_run(job) for job in recipe.jobs())
+
+
+def _has_run(job: Job) -> bool:
+    return any((job.folder / CHECKPOINTS).glob("[0-9]*"))
+
+
 def check_folder(job: Job, *, resume: bool) -> None:
     """Refuse to lose a run, or to go on with another one.
 
     Raises:
         InputError: See `run_recipe`.
     """
-    has_run = any((job.folder / CHECKPOINTS).glob("[0-9]*"))
+    has_run = _has_run(job)
     if has_run and not resume:
         allowed = "a folder without checkpoints, or --resume to go on with the run there"
         raise InputError("output", str(job.folder), allowed)

@@ -127,7 +127,7 @@ def train(
         callback: Told after each step.
 
     Raises:
-        InputError: The folder has checkpoints and `resume` is not set.
+        InputError: The folder has checkpoints and `resume` is not set; `best_by` is not measured.
         CheckpointError: No checkpoint is whole.
         DivergedError: The loss is not a number, or exploded.
         OutputError: The disk is full; the last checkpoint stays.
@@ -233,6 +233,8 @@ class _Loop:
             self.checkpoints.save(self.done, self.task.parts(), self._facts(measured))
             self.saved = self.done
             self.clock.saved()
+        if measured and self.run.best_by not in measured:  # once saved: nothing is lost
+            raise InputError("run.best_by", self.run.best_by, f"one of {', '.join(measured)}")
 
     def export(self, folder: Path) -> tuple[Path, ...]:
         """Write the weights that inference wants."""

@@ -29,9 +29,11 @@ from ezaudio.data.crops import CropConfig, WaveformBatches
 from ezaudio.data.keys import generator_at, seed_at
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.training.ema import WeightAverage
 from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.opponent import Opponent, descend
-from ezaudio.training.optim import OptimConfig, WeightAverage
+from ezaudio.training.optim import OptimConfig
+from ezaudio.training.plan import read_waveforms
 from ezaudio.training.reconstruction import forward_cost, listen, measure
 from ezaudio.training.task import Heard, Measured, Plan
 from ezaudio.training.trainer import RunConfig
@@ -345,7 +347,7 @@ class VaeGanRecipe(VaeGanConfig):
         def plan(world: int) -> Plan:
             rows = -(-self.crops.rows // world)
             found = plan_players(self, rows=rows, samples=self.samples, world=world)
-            notes = {"waveforms": str(self.waveforms), **found.notes}
+            notes = {"waveforms": read_waveforms(self.waveforms), **found.notes}
             return replace(found, steps=self.run.steps, notes=notes)
 
         return [

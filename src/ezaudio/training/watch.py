@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,26 +131,43 @@ class Watch:
     """
 
     def __init__(self, folder: Path, *, step: int, main: bool, tensorboard: bool) -> None:
+        self.folder = folder
         self.places: list[JsonLog | TensorBoard] = []
-        if main:
-            self.places.append(JsonLog(folder, step=step))
-        if main and tensorboard:
-            self.places.append(TensorBoard(folder, step=step))
+        with self._writing():
+            if main:
+                self.places.append(JsonLog(folder, step=step))
+            if main and tensorboard:
+                self.places.append(TensorBoard(folder, step=step))
 
     def values(self, step: int, values: Mapping[str, float]) -> None:
-        """Log values after a step."""
-        for place in self.places:
-            place.values(step, values)
+        """Log values after a step.
+
+        Raises:
+            OutputError: They cannot be written; so for sounds.
+        """
+        with self._writing():
+            for place in self.places:
+                place.values(step, values)
 
     def sounds(self, step: int, sounds: Sequence[Heard]) -> None:
         """Keep sounds made after a step."""
-        for place in self.places:
-            place.sounds(step, sounds)
+        with self._writing():
+            for place in self.places:
+                place.sounds(step, sounds)
 
     def close(self) -> None:
         """Write what waits."""
-        for place in self.places:
-            place.close()
+        with self._writing():
+            for place in self.places:
+                place.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot write the log in {self.folder}: {reason}") from None
 
 
 def picture(heard: Heard) -> NDArray[np.uint8]:
