@@ -36,7 +36,7 @@ def dedup(
     tmp_path: Path, records: list[CaptionRecord], **settings: object
 ) -> tuple[DedupSummary, list[tuple[str, str]]]:
     given = write_set(tmp_path / "given", records)
-    summary = dedup_set(given, tmp_path / "made", settings=DedupSettings(**settings))
+    summary = dedup_set([given], tmp_path / "made", settings=DedupSettings(**settings))
     return summary, [(r.clip_id, r.caption) for r in CaptionSet(tmp_path / "made").records()]
 
 

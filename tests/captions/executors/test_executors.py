@@ -137,8 +137,12 @@ def test_an_actor_sends_errors_that_a_person_can_cause_as_values(tmp_path: Path)
     for number, task in enumerate((2, -1)):
         (tmp_path / str(number)).write_bytes(pickle.dumps(task))
     names = {"task": [str(tmp_path / "0"), str(tmp_path / "1")]}
-    found = [pickle.loads(row) for row in _Actor(pickle.dumps(Doubler()))(names)["result"]]
+    found = [
+        pickle.loads(row)
+        for row in _Actor(pickle.dumps(Doubler()), str(Path.cwd()))(names)["result"]
+    ]
     assert found[0] == 4
     assert isinstance(found[1], InputError)
-    (refused, _) = (pickle.loads(row) for row in _Actor(pickle.dumps(Refusing()))(names)["result"])
+    broken = _Actor(pickle.dumps(Refusing()), str(tmp_path / "absent"))
+    (refused, _) = (pickle.loads(row) for row in broken(names)["result"])
     assert str(refused) == "`model_path`: got 'x'; allowed: a folder."
