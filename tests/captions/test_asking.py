@@ -200,7 +200,7 @@ def test_a_server_that_is_not_there_is_given_up_soon_and_uses_up_no_try(
         address = server.url
     nobody = asking(address, backoff_s=0.001, longest_backoff_s=0.001)
     for _ in range(2):
-        with pytest.raises(EzAudioError, match="5 requests in a row failed.*connection failed"):
+        with pytest.raises(EzAudioError, match=r"5 requests in a row failed.*connection failed"):
             run_strong(strong(1), tmp_path / "set", nobody)
     with chat_server() as server:
         there = asking(server, most_tries=1)

@@ -23,10 +23,10 @@ def record(clip_id: str, caption: str, audio: str = "") -> CaptionRecord:
     return replace(plain)
 
 
-def write_set(folder: Path, records: list[CaptionRecord]) -> Path:
+def write_set(folder: Path, records: list[CaptionRecord], *, rows_per_part: int = 3) -> Path:
     target = CaptionSet(folder)
     target.write_card({"format": 1})
-    writer = SetWriter(target, rows_per_part=3)
+    writer = SetWriter(target, rows_per_part=rows_per_part)
     writer.extend(records)
     writer.flush()
     return folder

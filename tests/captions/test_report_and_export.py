@@ -145,7 +145,7 @@ def test_every_caption_of_a_clip_is_in_its_row_the_best_first(given: Path, tmp_p
 
 def test_the_split_follows_from_the_name_and_has_the_wanted_share(tmp_path: Path) -> None:
     rows = [record(f"c{n}", "Rain falls.") for n in range(1000)]
-    given = write_set(tmp_path / "set", rows)
+    given = write_set(tmp_path / "set", rows, rows_per_part=1000)
     settings = ExportSettings(valid=0.1, check_audio=False)
     for name in ("a.csv", "b.csv"):
         export_manifest(given, tmp_path / name, settings=settings)

@@ -180,7 +180,7 @@ class CaptionSet:
         """What `set.json` says; empty when there is none yet."""
         try:
             card = json.loads((self.folder / SET_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError):
             raise CheckpointError(f"{self.folder / SET_FILE}: damaged") from None
