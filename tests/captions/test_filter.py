@@ -13,6 +13,7 @@ from tests.captions.test_dedup import record, sound, write_set
 from tests.tiny_clap import RATE_HZ, write_tiny_clap
 
 from ezaudio.audio import read_audio, write_audio
+from ezaudio.captions import scoring
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.filter import FilterSettings, FilterSummary, filter_set
 from ezaudio.captions.histogram import THRESHOLDS, bin_of, reached
@@ -21,6 +22,7 @@ from ezaudio.captions.report import write_report
 from ezaudio.captions.scoring import ScoreSettings
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.vectors import VectorCache
+from ezaudio.errors import InputError
 from ezaudio.extractors.clap import Clap, ClapConfig
 
 CAPTIONS = ("A bell rings.", "Rain falls on a tin roof.", "Someone speaks while a car idles.")
@@ -169,3 +171,37 @@ def test_the_records_are_only_given_scores(given: Path, clap: Path, tmp_path: Pa
     ]
     scored = [replace(r, score=None, score_model="") for r in CaptionSet(tmp_path).records()]
     assert scored == plain
+
+
+def test_a_filter_that_hears_nothing_names_the_folder_and_leaves_nothing(
+    given: Path, clap: Path, tmp_path: Path
+) -> None:
+    score = ScoreSettings(
+        clap=ClapConfig(path=str(clap)), audio_root=str(tmp_path / "absent"), device="cpu"
+    )
+    with pytest.raises(InputError, match=r"`audio`: .*none of 15 pairs .*No such file"):
+        filter_set(
+            given / "set", tmp_path / "made", settings=FilterSettings(score=score),
+            executor=executor_from("local"),
+        )  # fmt: skip
+    assert not (tmp_path / "made").exists()
+
+
+def test_long_sounds_are_not_all_in_memory_at_once(
+    given: Path, clap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filtered(given, tmp_path / "usual", clap, threshold=-1.0)
+    heard: list[int] = []
+    listen = Clap.embed_audio
+
+    def counting(self: Clap, clips: Any, **settings: Any) -> Any:
+        heard.append(len(clips))
+        return listen(self, clips, **settings)
+
+    monkeypatch.setattr(Clap, "embed_audio", counting)
+    most_s = 1.5 * read_audio(given / "0.wav").duration_s  # is passed with the second
+    monkeypatch.setattr(scoring, "_MOST_SECONDS", most_s)
+    filtered(given, tmp_path / "long", clap, threshold=-1.0)
+    assert heard == [2, 1]
+    usual, long = (list(CaptionSet(tmp_path / name).records()) for name in ("usual", "long"))
+    assert [r.score for r in long] == pytest.approx([r.score for r in usual], abs=2e-3)

@@ -111,6 +111,11 @@ def test_random_pairs_are_drawn_evenly_and_again_the_same() -> None:
     assert 150 < np.mean([n for seed in range(20) for n in drawn(seed)]) < 250
 
 
+def test_clips_are_counted_once_however_their_captions_lie() -> None:
+    rows = [record(clip, "Rain falls.") for clip in ("a", "b", "a", "c", "b")]
+    assert statistics_of(rows, generator=np.random.default_rng(0)).clips == 3
+
+
 def test_an_empty_set_has_a_report_too(tmp_path: Path) -> None:
     assert write_report(write_set(tmp_path / "set", []), tmp_path / "r.html").captions == 0
 

@@ -126,8 +126,9 @@ def _score(
 
 
 def _silent(settings: ScoreSettings, made: CaptionSet, pairs: int) -> InputError:
-    """Say why nothing could be heard."""
+    """Drop shards without a single score, and say why nothing could be heard."""
     why = next((failure.detail for failure in made.failures()), "")
+    made.drop_parts_from(0)
     allowed = (
         f"the folder of the sound files; none of {pairs} pairs has one that can be read ({why})"
     )
