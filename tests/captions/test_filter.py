@@ -190,7 +190,10 @@ def test_a_filter_that_hears_nothing_names_the_folder_and_leaves_nothing(
 def test_long_sounds_are_not_all_in_memory_at_once(
     given: Path, clap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filtered(given, tmp_path / "usual", clap, threshold=-1.0)
+    first_s, second_s = (read_audio(given / f"{n}.wav").duration_s for n in range(2))
+    monkeypatch.setattr(scoring, "_MOST_SECONDS", first_s + second_s - 0.05)
+    rows = [record(f"c{n}", "Rain falls.", f"{n}.wav") for n in range(3)]
+    write_set(tmp_path / "set", rows, rows_per_part=3)
     heard: list[int] = []
     listen = Clap.embed_audio
 
@@ -199,9 +202,9 @@ def test_long_sounds_are_not_all_in_memory_at_once(
         return listen(self, clips, **settings)
 
     monkeypatch.setattr(Clap, "embed_audio", counting)
-    most_s = 1.5 * read_audio(given / "0.wav").duration_s  # is passed with the second
-    monkeypatch.setattr(scoring, "_MOST_SECONDS", most_s)
-    filtered(given, tmp_path / "long", clap, threshold=-1.0)
-    assert heard == [2, 1]
-    usual, long = (list(CaptionSet(tmp_path / name).records()) for name in ("usual", "long"))
-    assert [r.score for r in long] == pytest.approx([r.score for r in usual], abs=2e-3)
+    score = ScoreSettings(clap=ClapConfig(path=str(clap)), audio_root=str(given), device="cpu")
+    found = filter_set(
+        tmp_path / "set", tmp_path / "made", settings=FilterSettings(score=score),
+        executor=executor_from("local"),
+    )  # fmt: skip
+    assert (heard, found.pairs) == ([2, 1], 3)
