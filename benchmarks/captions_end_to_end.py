@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
     labelled = label(source, [folder / "strong.tsv"], folder / "set", settings=plan, executor=here)
     right, pairs = in_order(folder)
     alone = DedupSettings(sounds="near", audio_root=root)
-    unique = dedup_set(folder / "set", folder / "unique", settings=alone)
+    unique = dedup_set([folder / "set"], folder / "unique", settings=alone)
     score = ScoreSettings(clap=ClapConfig(path=options.clap), audio_root=root, batch_size=8)
     chosen = FilterSettings(threshold=options.threshold, score=score)
     kept = filter_set(folder / "unique", folder / "filtered", settings=chosen, executor=here)

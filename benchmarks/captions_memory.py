@@ -48,7 +48,7 @@ def run(labels: Path, folder: Path) -> None:
     here = executor_from("local")
     summary = label(source, [labels], folder / "set", settings=RunSettings(), executor=here)
     labelled = time.perf_counter()
-    dedup_set(folder / "set", folder / "unique", settings=DedupSettings())
+    dedup_set([folder / "set"], folder / "unique", settings=DedupSettings())
     cleaned = time.perf_counter()
     settings = ExportSettings(check_audio=False)
     export_manifest(folder / "unique", folder / "list.jsonl", settings=settings)

@@ -92,13 +92,13 @@ def main() -> None:
         unique, listed = folder / "u", folder / "l.jsonl"
         alone, bare = DedupSettings(), ExportSettings(check_audio=False)
         draw = np.random.default_rng(0)
-        timed("duplicates", clips, lambda: dedup_set(folder / "s", unique, settings=alone))
+        timed("duplicates", clips, lambda: dedup_set([folder / "s"], unique, settings=alone))
         counted = CaptionSet(unique)
         timed("report", clips, lambda: statistics_of(counted.records(), generator=draw))
         timed("manifest", clips, lambda: export_manifest(unique, listed, settings=bare))
         print("\n| strong labels, then duplicates | share of the time |\n|---|---|")
         work = labelled("strong_labels", strong, "p")
-        where(lambda: (work(), dedup_set(folder / "p", folder / "q", settings=DedupSettings())))
+        where(lambda: (work(), dedup_set([folder / "p"], folder / "q", settings=DedupSettings())))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

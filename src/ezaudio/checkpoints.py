@@ -238,6 +238,17 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def require_writable(path: str | Path) -> None:
+    """Refuse a place where no file can be written, before the work that would end there.
+
+    Raises:
+        OutputError: its folder is not there or may not be written, or it is no regular file.
+    """
+    target = _writable(path)
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: no permission to write into {target.parent}")
+
+
 def _writable(path: str | Path) -> Path:
     """Follow links to the file that would be written, and refuse what cannot become one."""
     try:

@@ -193,6 +193,21 @@ def test_a_server_that_is_down_ends_the_run_and_nothing_is_lost(
     assert len(server.calls) == 5 + 4 + 15
 
 
+def test_a_server_that_is_not_there_is_given_up_soon_and_uses_up_no_try(
+    tmp_path: Path, strong: Strong
+) -> None:
+    with chat_server() as server:
+        address = server.url
+    nobody = asking(address, backoff_s=0.001, longest_backoff_s=0.001)
+    for _ in range(2):
+        with pytest.raises(EzAudioError, match=r"5 requests in a row failed.*connection failed"):
+            run_strong(strong(1), tmp_path / "set", nobody)
+    with chat_server() as server:
+        there = asking(server, most_tries=1)
+        summary = run_strong(strong(1), tmp_path / "set", there)
+    assert (summary.captions, len(server.calls)) == (1, 1)
+
+
 def test_a_budget_of_requests_is_kept_and_a_larger_one_goes_on(
     tmp_path: Path, strong: Strong
 ) -> None:

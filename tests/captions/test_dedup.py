@@ -23,10 +23,10 @@ def record(clip_id: str, caption: str, audio: str = "") -> CaptionRecord:
     return replace(plain)
 
 
-def write_set(folder: Path, records: list[CaptionRecord]) -> Path:
+def write_set(folder: Path, records: list[CaptionRecord], *, rows_per_part: int = 3) -> Path:
     target = CaptionSet(folder)
     target.write_card({"format": 1})
-    writer = SetWriter(target, rows_per_part=3)
+    writer = SetWriter(target, rows_per_part=rows_per_part)
     writer.extend(records)
     writer.flush()
     return folder
@@ -36,7 +36,7 @@ def dedup(
     tmp_path: Path, records: list[CaptionRecord], **settings: object
 ) -> tuple[DedupSummary, list[tuple[str, str]]]:
     given = write_set(tmp_path / "given", records)
-    summary = dedup_set(given, tmp_path / "made", settings=DedupSettings(**settings))
+    summary = dedup_set([given], tmp_path / "made", settings=DedupSettings(**settings))
     return summary, [(r.clip_id, r.caption) for r in CaptionSet(tmp_path / "made").records()]
 
 

@@ -13,6 +13,7 @@ from tests.captions.test_dedup import record, sound, write_set
 from tests.tiny_clap import RATE_HZ, write_tiny_clap
 
 from ezaudio.audio import read_audio, write_audio
+from ezaudio.captions import scoring
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.filter import FilterSettings, FilterSummary, filter_set
 from ezaudio.captions.histogram import THRESHOLDS, bin_of, reached
@@ -21,6 +22,7 @@ from ezaudio.captions.report import write_report
 from ezaudio.captions.scoring import ScoreSettings
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.vectors import VectorCache
+from ezaudio.errors import InputError
 from ezaudio.extractors.clap import Clap, ClapConfig
 
 CAPTIONS = ("A bell rings.", "Rain falls on a tin roof.", "Someone speaks while a car idles.")
@@ -169,3 +171,40 @@ def test_the_records_are_only_given_scores(given: Path, clap: Path, tmp_path: Pa
     ]
     scored = [replace(r, score=None, score_model="") for r in CaptionSet(tmp_path).records()]
     assert scored == plain
+
+
+def test_a_filter_that_hears_nothing_names_the_folder_and_leaves_nothing(
+    given: Path, clap: Path, tmp_path: Path
+) -> None:
+    score = ScoreSettings(
+        clap=ClapConfig(path=str(clap)), audio_root=str(tmp_path / "absent"), device="cpu"
+    )
+    with pytest.raises(InputError, match=r"`audio`: .*none of 15 pairs .*No such file"):
+        filter_set(
+            given / "set", tmp_path / "made", settings=FilterSettings(score=score),
+            executor=executor_from("local"),
+        )  # fmt: skip
+    assert not (tmp_path / "made").exists()
+
+
+def test_long_sounds_are_not_all_in_memory_at_once(
+    given: Path, clap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_s, second_s = (read_audio(given / f"{n}.wav").duration_s for n in range(2))
+    monkeypatch.setattr(scoring, "_MOST_SECONDS", first_s + second_s - 0.05)
+    rows = [record(f"c{n}", "Rain falls.", f"{n}.wav") for n in range(3)]
+    write_set(tmp_path / "set", rows, rows_per_part=3)
+    heard: list[int] = []
+    listen = Clap.embed_audio
+
+    def counting(self: Clap, clips: Any, **settings: Any) -> Any:
+        heard.append(len(clips))
+        return listen(self, clips, **settings)
+
+    monkeypatch.setattr(Clap, "embed_audio", counting)
+    score = ScoreSettings(clap=ClapConfig(path=str(clap)), audio_root=str(given), device="cpu")
+    found = filter_set(
+        tmp_path / "set", tmp_path / "made", settings=FilterSettings(score=score),
+        executor=executor_from("local"),
+    )  # fmt: skip
+    assert (heard, found.pairs) == ([2, 1], 3)

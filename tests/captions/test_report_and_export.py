@@ -111,6 +111,11 @@ def test_random_pairs_are_drawn_evenly_and_again_the_same() -> None:
     assert 150 < np.mean([n for seed in range(20) for n in drawn(seed)]) < 250
 
 
+def test_clips_are_counted_once_however_their_captions_lie() -> None:
+    rows = [record(clip, "Rain falls.") for clip in ("a", "b", "a", "c", "b")]
+    assert statistics_of(rows, generator=np.random.default_rng(0)).clips == 3
+
+
 def test_an_empty_set_has_a_report_too(tmp_path: Path) -> None:
     assert write_report(write_set(tmp_path / "set", []), tmp_path / "r.html").captions == 0
 
@@ -145,7 +150,7 @@ def test_every_caption_of_a_clip_is_in_its_row_the_best_first(given: Path, tmp_p
 
 def test_the_split_follows_from_the_name_and_has_the_wanted_share(tmp_path: Path) -> None:
     rows = [record(f"c{n}", "Rain falls.") for n in range(1000)]
-    given = write_set(tmp_path / "set", rows)
+    given = write_set(tmp_path / "set", rows, rows_per_part=1000)
     settings = ExportSettings(valid=0.1, check_audio=False)
     for name in ("a.csv", "b.csv"):
         export_manifest(given, tmp_path / name, settings=settings)

@@ -8,11 +8,13 @@ notes every answer before anybody hears of it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ezaudio.captions.courier import Courier, Request
 from ezaudio.captions.prompts import Prompt
@@ -36,6 +38,15 @@ _AUDIO_TOKENS_A_SECOND = 25
 _USUAL_ANSWER_TOKENS = 35
 
 
+def _checked_address(text: str) -> str:
+    if not re.match(r"https?://[^/\s]", text):
+        raise ValueError("an address such as http://localhost:8000/v1")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
+
+
 class ChatSettings(Config):
     """A server, its model, and how patiently it is asked.
 
@@ -55,7 +66,7 @@ class ChatSettings(Config):
     """
 
     model: str = "gpt-4o-mini"
-    base_url: str | None = None
+    base_url: Address | None = None
     api_key_env: str = "OPENAI_API_KEY"
     temperature: float = Field(0.7, ge=0, le=2)
     top_answer_tokens: int = Field(120, ge=1)

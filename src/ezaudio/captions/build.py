@@ -8,10 +8,8 @@ changed input repeats no request about clips that were there before.
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,13 +19,14 @@ from pydantic import Field
 from ezaudio import __version__
 from ezaudio.captions.answers import Answers, Spent
 from ezaudio.captions.asking import Asking
+from ezaudio.captions.claim import claimed
 from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.labeller import OUT_OF_BUDGET, Done, LabelJob, Task
 from ezaudio.captions.record import BadLine, Item, digest_of_items
 from ezaudio.captions.shards import CaptionSet, read_facts
 from ezaudio.captions.writer import Source, Writer
 from ezaudio.config import Config
-from ezaudio.errors import InputError, OutputError
+from ezaudio.errors import InputError
 
 __all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label"]
 
@@ -107,14 +106,14 @@ def label(
         progress: hears how far it is.
 
     Raises:
-        InputError: an input cannot be read, or the folder holds captions of another source.
+        InputError: an input cannot be read or gives no clip, or the folder holds captions of
+            another source.
         EzAudioError: a server refuses the key or the model, or fails too often in a row.
         OutputError: the folder cannot be written.
     """
-    target = CaptionSet(folder)
-    with _alone(target):
-        if (own := target.read_card().get("source", source.kind)) != source.kind:
-            raise InputError("output", str(folder), f"a new folder; this one holds {own} captions")
+    target = CaptionSet(folder.absolute())
+    sets = [path for path in inputs if path.is_dir()]
+    with claimed(target, source.kind, given=sets):
         run = _Run(source, inputs, target, settings, executor, progress)
         try:
             return run.do()
@@ -168,7 +167,10 @@ class _Run:
         for done in self.executor.run(job, self._tasks()):
             self._take(done)
         self.target.drop_parts_from(self.chunks)
-        return _summary(self.target, self.passed_over, self._spent())
+        summary = _summary(self.target, self.passed_over, self._spent())
+        if not summary.clips:
+            raise _no_clip(self.inputs, summary)
+        return summary
 
     def _goes_on(self, summary: Summary, before: Spent) -> bool:
         """True when clips wait for what other chunks had set aside and did not need."""
@@ -275,6 +277,14 @@ def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
     )
 
 
+def _no_clip(inputs: Sequence[Path], summary: Summary) -> InputError:
+    """Say why an input gives nothing to caption."""
+    given = ", ".join(str(path) for path in inputs)
+    why = next(iter(summary.reasons), "")
+    found = f"; {summary.bad_lines} bad lines, most often: {why}" if why else ""
+    return InputError("input", given, f"files or folders with at least one clip{found}")
+
+
 class _Budget:
     """What a chunk may spend.
 
@@ -312,15 +322,14 @@ def _chunks(
 ) -> Iterator[tuple[list[Item], list[BadLine]]]:
     items: list[Item] = []
     bad: list[BadLine] = []
-    for path in inputs:
-        for found in source.items(path):
-            if isinstance(found, BadLine):
-                bad.append(found)
-            else:
-                items.append(found)
-            if len(items) + len(bad) >= size:
-                yield items, bad
-                items, bad = [], []
+    for found in source.items_of(inputs):
+        if isinstance(found, BadLine):
+            bad.append(found)
+        else:
+            items.append(found)
+        if len(items) + len(bad) >= size:
+            yield items, bad
+            items, bad = [], []
     if items or bad:
         yield items, bad
 
@@ -328,19 +337,3 @@ def _chunks(
 def _light_writer(source: Source) -> Writer | None:
     """Make the writer here too where it asks a server: that takes no memory, and knows the keys."""
     return source.open() if source.asks() else None
-
-
-@contextmanager
-def _alone(target: CaptionSet) -> Iterator[None]:
-    """Keep a second run out of the folder."""
-    try:
-        target.folder.mkdir(parents=True, exist_ok=True)
-        file = (target.folder / ".lock").open("w")
-    except OSError as error:
-        raise OutputError(f"cannot write {target.folder}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{target.folder}: another run works on it") from None
-        yield

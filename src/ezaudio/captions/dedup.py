@@ -8,16 +8,17 @@ become one clip, which keeps the captions of both. What was seen is kept on disk
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from ezaudio.captions.claim import claimed
 from ezaudio.captions.record import CaptionRecord, Failure, now
 from ezaudio.captions.seen import Seen, SoundsSeen, TextsSeen
-from ezaudio.captions.shards import CaptionSet, SetWriter, write_rows
+from ezaudio.captions.shards import CaptionSet, SetWriter, common_root, write_rows
 from ezaudio.config import Config
 
 _FAILURES_A_PART = 20_000
@@ -56,32 +57,59 @@ class DedupSummary:
 
 
 def dedup_set(
-    source: Path,
+    sources: Sequence[Path],
     target: Path,
     *,
     settings: DedupSettings,
     progress: Callable[[int, int], None] | None = None,
 ) -> DedupSummary:
-    """Make a new set without duplicates.
+    """Make one new set without duplicates of one set, or of several.
 
     Args:
-        source: folder of a caption set.
+        sources: folders of caption sets; what comes first is kept.
         target: folder of the new one.
         settings: what counts as the same.
         progress: hears how many captions were read and kept.
 
     Raises:
-        InputError: there is no caption set.
+        InputError: there is no caption set, the new folder is one of those that are read or holds
+            other captions, or the sounds of the sets lie in different folders.
+        OutputError: the new folder cannot be written.
     """
-    given, made = CaptionSet(source), CaptionSet(target)
-    given.require()
-    made.write_card({"format": 1, "source": "dedup", "finished": False})
-    made.drop_parts_from(0)
+    given, made = [CaptionSet(source) for source in sources], CaptionSet(target)
+    for one in given:
+        one.require()
+    settings = settings.model_copy(update={"audio_root": common_root(sources, settings.audio_root)})
+    with claimed(made, "dedup", given=sources):
+        made.write_card({"format": 1, "source": "dedup", "finished": False})
+        made.drop_parts_from(0)
+        records = (record for one in given for record in one.records())
+        summary = _sieve(records, made, settings, progress)
+        card = {
+            "format": 1,
+            "source": "dedup",
+            "of": [str(source) for source in sources],
+            "settings": settings.model_dump(mode="json"),
+            "audio_root": settings.audio_root,
+            "counts": {name: getattr(summary, name) for name in DedupSummary.__slots__},
+            "finished": True,
+        }
+        made.write_card(card)
+    return summary
+
+
+def _sieve(
+    records: Iterable[CaptionRecord],
+    made: CaptionSet,
+    settings: DedupSettings,
+    progress: Callable[[int, int], None] | None,
+) -> DedupSummary:
+    """Write what is new, and note what is not."""
     writer, failures = SetWriter(made), _Failures(made)
     read = 0
     with Seen() as seen:
         look = _Look(settings, seen)
-        for record in given.records():
+        for record in records:
             read += 1
             joined, notes = look(record)
             for reason, of in notes:
@@ -92,19 +120,7 @@ def dedup_set(
                 progress(read, writer.written)
     writer.flush()
     failures.flush()
-    summary = DedupSummary(read, writer.written, dict(failures.reasons))
-    made.write_card(
-        {
-            "format": 1,
-            "source": "dedup",
-            "of": str(source),
-            "settings": settings.model_dump(mode="json"),
-            "audio_root": settings.audio_root or given.read_card().get("audio_root", ""),
-            "counts": {name: getattr(summary, name) for name in DedupSummary.__slots__},
-            "finished": True,
-        }
-    )
-    return summary
+    return DedupSummary(read, writer.written, dict(failures.reasons))
 
 
 class _Failures:

@@ -24,10 +24,13 @@ from ezaudio.captions.asking import ChatSettings, tokens_of
 from ezaudio.captions.courier import Request
 from ezaudio.captions.journal import Journal
 from ezaudio.captions.pacing import Lease, Pace, backoff_s
-from ezaudio.captions.server import Reply, Server
+from ezaudio.captions.server import NO_CONNECTION, Reply, Server
 from ezaudio.captions.validation import Rules, check
 from ezaudio.captions.writer import Attempt
 from ezaudio.errors import EzAudioError
+
+_UNREACHED = 5
+"""Failed connections that are enough to give up a server that was never reached."""
 
 
 class Dispatch:
@@ -45,6 +48,7 @@ class Dispatch:
         self._slots = asyncio.Semaphore(chat.concurrency)
         self._stopped = asyncio.Event()
         self._unwell = 0
+        self._reached = False
         self._lease = Lease(None, None)
         self._journal: Journal | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -79,9 +83,12 @@ class Dispatch:
             self._journal = None
 
     async def _carry(self, request: Request, failures: list[Attempt]) -> None:
-        """Try until there is an answer, or no try is left."""
+        """Try until there is an answer, or no try is left; a line that was down in an earlier run
+        has used up none.
+        """
         assert self._journal is not None
-        while len(failures) < self._chat.most_tries:
+        free = sum(attempt.reason == NO_CONNECTION for attempt in failures)
+        while len(failures) - free < self._chat.most_tries:
             attempt = len(failures) + 1
             reply = await self._try(request, attempt)
             if reply is None:
@@ -129,7 +136,9 @@ class Dispatch:
             self._journal.note(event="answered", text=reply.text, model=reply.model, **note)
             return reply
         self._journal.note(event="failed", reason=reply.reason, detail=reply.detail, **note)
-        if self._unwell >= self._chat.give_up_after:
+        self._reached = self._reached or reply.reason != NO_CONNECTION
+        patience = self._chat.give_up_after
+        if self._unwell >= (patience if self._reached else min(patience, _UNREACHED)):
             times = f"{self._unwell} requests in a row failed"
             self._stop(f"{times}, the last with {reply.reason}: {reply.detail}")
         return reply

@@ -51,14 +51,13 @@ def estimate(source: Source, inputs: Sequence[Path], folder: Path) -> Estimate:
     asker = writer if isinstance(writer, Asking) else None
     counts = _Counts(asker, CaptionSet(folder).answers)
     try:
-        for path in inputs:
-            for found in source.items(path):
-                if isinstance(found, BadLine):
-                    counts.bad_lines += 1
-                    continue
-                counts.clips += 1
-                if asker is not None and (key := asker.keys([found])[0]):
-                    counts.wait(key, *asker.estimate(found))
+        for found in source.items_of(inputs):
+            if isinstance(found, BadLine):
+                counts.bad_lines += 1
+                continue
+            counts.clips += 1
+            if asker is not None and (key := asker.keys([found])[0]):
+                counts.wait(key, *asker.estimate(found))
         counts.settle()
     finally:
         counts.close()

@@ -84,11 +84,10 @@ def export_manifest(source: Path, target: Path, *, settings: ExportSettings) -> 
         settings: what goes in.
 
     Raises:
-        InputError: there is no caption set, or another ending was given.
+        InputError: there is no caption set, another ending was given, or no clip can go in.
         OutputError: the file cannot be written.
     """
-    if target.suffix not in _WRITERS:
-        raise InputError("manifest", str(target), f"a file ending in {', '.join(_WRITERS)}")
+    write = writer_of(target)
     given = CaptionSet(source)
     given.require()
     root = Path(settings.audio_root or given.read_card().get("audio_root", "") or ".")
@@ -104,8 +103,19 @@ def export_manifest(source: Path, target: Path, *, settings: ExportSettings) -> 
             row = (record.caption, best, record.audio, record.licence, record.source)
             clips.add(record.clip_id, (*row, record.start_s, record.end_s))
         with atomic_write(target) as temporary:
-            _WRITERS[target.suffix](temporary, _rows(clips, root, target, settings, counts))
+            write(temporary, _rows(clips, root, target, settings, counts))
+            if not counts["clips"]:
+                raise _nothing(root, counts)
     return ExportSummary(**counts)
+
+
+def _nothing(root: Path, counts: dict[str, int]) -> InputError:
+    """Say why a manifest would be empty."""
+    if lost := counts["without_audio"]:
+        allowed = f"the folder of the sound files; none of {lost} clips has one that can be read"
+        return InputError("audio", str(root), allowed)
+    allowed = f"a set with captions that may go into a manifest ({counts['flagged']} are flagged)"
+    return InputError("set", "no clip", allowed)
 
 
 def _rows(
@@ -190,3 +200,14 @@ _WRITERS: dict[str, Callable[[Path, Iterator[dict[str, Any]]], None]] = {
     ".jsonl": _write_jsonl,
     ".parquet": _write_parquet,
 }
+
+
+def writer_of(path: Path) -> Callable[[Path, Iterator[dict[str, Any]]], None]:
+    """Give what writes a manifest with this ending.
+
+    Raises:
+        InputError: there is none.
+    """
+    if path.suffix not in _WRITERS:
+        raise InputError("manifest", str(path), f"a file ending in {', '.join(_WRITERS)}")
+    return _WRITERS[path.suffix]

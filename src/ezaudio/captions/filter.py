@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
+from ezaudio.captions.claim import claimed
 from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.histogram import BINS, THRESHOLDS, bin_of, reached
 from ezaudio.captions.record import CaptionRecord
@@ -22,6 +23,7 @@ from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
 from ezaudio.captions.shards import CaptionSet, SetWriter, read_rows
 from ezaudio.captions.tables import Grouped
 from ezaudio.config import Config
+from ezaudio.errors import InputError
 
 
 class FilterSettings(Config):
@@ -79,22 +81,20 @@ def filter_set(
         progress: hears how many pairs have been scored, and how many sounds were heard.
 
     Raises:
-        InputError: there is no caption set.
+        InputError: there is no caption set, no sound of it can be read, or the new folder is the
+            one that is read or holds other captions.
         CheckpointError: the model or a shard is damaged.
+        OutputError: the new folder cannot be written.
     """
-    given, made = CaptionSet(source), CaptionSet(target)
+    given, made = CaptionSet(source.absolute()), CaptionSet(target.absolute())
     given.require()
-    made.write_card({"format": 1, "source": "filter", "finished": False})
-    tasks = [ScoreTask(str(part), index) for index, part in enumerate(given.parts())]
-    heard = pairs = without = 0
-    for done in executor.run(ScoreJob(settings.score, str(target)), tasks):
-        heard, pairs, without = heard + done.heard, pairs + done.scored, without + done.without
-        if progress is not None:
-            progress(pairs + without, heard)
-    made.drop_parts_from(len(tasks), ("scored", "failures"))
-    summary = _select(made, settings, heard)
-    made.write_card(
-        {
+    with claimed(made, "filter", given=[source]):
+        made.write_card({"format": 1, "source": "filter", "finished": False})
+        heard = _score(given, made, settings.score, executor, progress)
+        summary = _select(made, settings, heard)
+        if summary.without and not summary.pairs:
+            raise _silent(settings.score, made, summary.without)
+        card = {
             "format": 1,
             "source": "filter",
             "of": str(source),
@@ -103,8 +103,36 @@ def filter_set(
             "counts": {name: getattr(summary, name) for name in FilterSummary.__slots__},
             "finished": True,
         }
-    )
+        made.write_card(card)
     return summary
+
+
+def _score(
+    given: CaptionSet,
+    made: CaptionSet,
+    settings: ScoreSettings,
+    executor: Executor,
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Score every shard; give how many sounds were heard."""
+    tasks = [ScoreTask(str(part), index) for index, part in enumerate(given.parts())]
+    heard = pairs = 0
+    for done in executor.run(ScoreJob(settings, str(made.folder)), tasks):
+        heard, pairs = heard + done.heard, pairs + done.scored + done.without
+        if progress is not None:
+            progress(pairs, heard)
+    made.drop_parts_from(len(tasks), ("scored", "failures"))
+    return heard
+
+
+def _silent(settings: ScoreSettings, made: CaptionSet, pairs: int) -> InputError:
+    """Drop shards without a single score, and say why nothing could be heard."""
+    why = next((failure.detail for failure in made.failures()), "")
+    made.drop_parts_from(0)
+    allowed = (
+        f"the folder of the sound files; none of {pairs} pairs has one that can be read ({why})"
+    )
+    return InputError("audio", settings.audio_root, allowed)
 
 
 def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSummary:

@@ -20,6 +20,8 @@ def read_names(path: Path) -> dict[str, str]:
     Raises:
         InputError: the file cannot be read, or holds no names.
     """
+    with opened(path, field="names"):
+        pass  # refused under its own name before it is read as whatever it is
     if path.suffix == ".json":
         found = _of_ontology(path)
     elif path.suffix == ".csv":

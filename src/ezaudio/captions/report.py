@@ -19,7 +19,7 @@ from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.statistics import ORDER_WORDS, Statistics, statistics_of
 from ezaudio.checkpoints import write_bytes
-from ezaudio.errors import EzAudioError
+from ezaudio.errors import EzAudioError, InputError
 
 _PLAYED_S = 10.0
 _COMMON_WORDS = 40
@@ -50,9 +50,11 @@ def write_report(
         seed: chooses the pairs.
 
     Raises:
-        InputError: there is no caption set.
+        InputError: there is no caption set, or a number of pairs below zero was given.
         OutputError: the file cannot be written.
     """
+    if pairs < 0:
+        raise InputError("pairs", pairs, "0 or more")
     given = CaptionSet(source)
     given.require()
     card = given.read_card()

@@ -6,7 +6,7 @@ already is passed over. Sounds are heard once, however many captions they have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,11 @@ from ezaudio.captions.vectors import VectorCache, Vectors
 from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.errors import AudioFileError
-from ezaudio.extractors.clap import Clap, ClapConfig
+from ezaudio.extractors.clap import Clap, ClapConfig, FrontEnd, fetch_clap
 from ezaudio.types import Clip
 
-_CLIPS_IN_MEMORY = 64
+_MOST_CLIPS, _MOST_SECONDS = 64, 1200.0
+"""Of sounds that are in memory at once, however long a single one is."""
 
 
 class ScoreSettings(Config):
@@ -43,6 +44,17 @@ class ScoreSettings(Config):
     batch_size: int = Field(32, ge=1)
     audio_root: str = ""
     cache: str = ""
+
+
+def require_model(clap: ClapConfig) -> None:
+    """See to it that the model's files are there before other work begins.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or it is a model with feature fusion.
+        DownloadError: the model is neither in the cache nor can it be fetched.
+        InputError: the name is not a model that can be fetched.
+    """
+    FrontEnd.read(fetch_clap(clap.name) if clap.path is None else Path(clap.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,57 +118,49 @@ class Listener:
         self._clap, self._cache = clap, cache
         self._root, self._batch_size = Path(settings.audio_root), settings.batch_size
 
-    def sounds(self, files: Sequence[str]) -> tuple[dict[str, Vectors], dict[str, str]]:
+    def sounds(self, files: Iterable[str]) -> tuple[dict[str, Vectors], dict[str, str]]:
         """Hear every file that can be read: vectors by file, and why there is none."""
         vectors: dict[str, Vectors] = {}
-        reasons = dict.fromkeys(filter(lambda file: not file, files), "no audio")
-        named = [file for file in files if file]
-        for begin in range(0, len(named), _CLIPS_IN_MEMORY):
-            some: list[str] = []
-            keys: list[bytes] = []
-            for file in named[begin : begin + _CLIPS_IN_MEMORY]:
-                try:
-                    keys.append(self._cache.key((self._root / file).read_bytes()))
-                    some.append(file)
-                except OSError as error:
-                    reasons[file] = f"unreadable audio: {error.strerror}"
-            clips, broken = self._clips(some, keys)
-            reasons |= broken
-            whole = [
-                (key, file) for key, file in zip(keys, some, strict=True) if file not in broken
-            ]
+        reasons: dict[str, str] = {}
+        waiting: dict[str, tuple[bytes, Clip | None]] = {}
+        waiting_s = 0.0
+        for file in files:
+            try:
+                key, clip = self._read(file)
+            except OSError as error:
+                reasons[file] = f"unreadable audio: {error.strerror}"
+            except AudioFileError as error:
+                reasons[file] = f"unreadable audio: {error}" if file else "no audio"
+            else:
+                waiting[file] = key, clip
+                waiting_s += 0.0 if clip is None else clip.duration_s
+            if len(waiting) >= _MOST_CLIPS or waiting_s >= _MOST_SECONDS:
+                vectors |= self._heard(waiting)
+                waiting, waiting_s = {}, 0.0
+        return vectors | self._heard(waiting), reasons
 
-            def listen(
-                missing: list[int],
-                clips: dict[str, Clip] = clips,
-                whole: Sequence[tuple[bytes, str]] = whole,
-            ) -> Vectors:
-                batch = [clips[whole[index][1]] for index in missing]
-                heard = self._clap.embed_audio(batch, batch_size=self._batch_size)
-                found: Vectors = heard.cpu().numpy()
-                return found
-
-            rows = self._cache.vectors([key for key, _ in whole], listen)
-            vectors |= {file: row for (_, file), row in zip(whole, rows, strict=True)}
-        return vectors, reasons
-
-    def _clips(
-        self, files: Sequence[str], keys: Sequence[bytes]
-    ) -> tuple[dict[str, Clip], dict[str, str]]:
-        """Read the files whose vectors are not in the cache."""
+    def _read(self, file: str) -> tuple[bytes, Clip | None]:
+        """Give a sound's key, and its samples where its vector is not in the cache."""
         from ezaudio.audio import read_audio
 
-        known = self._cache.known(keys)
-        clips: dict[str, Clip] = {}
-        broken: dict[str, str] = {}
-        for file, key in zip(files, keys, strict=True):
-            if key in known:
-                continue
-            try:
-                clips[file] = read_audio(self._root / file, self._clap.sample_rate)
-            except AudioFileError as error:
-                broken[file] = f"unreadable audio: {error}"
-        return clips, broken
+        if not file:
+            raise AudioFileError("the clip names no sound file")
+        path = self._root / file
+        key = self._cache.key(path.read_bytes())
+        return key, None if self._cache.known([key]) else read_audio(path, self._clap.sample_rate)
+
+    def _heard(self, waiting: Mapping[str, tuple[bytes, Clip | None]]) -> dict[str, Vectors]:
+        keys = [key for key, _ in waiting.values()]
+        clips = [clip for _, clip in waiting.values()]
+
+        def listen(missing: list[int]) -> Vectors:
+            batch = [clip for index in missing if (clip := clips[index]) is not None]
+            heard: Vectors = (
+                self._clap.embed_audio(batch, batch_size=self._batch_size).cpu().numpy()
+            )
+            return heard
+
+        return dict(zip(waiting, self._cache.vectors(keys, listen), strict=True))
 
 
 class Scorer:

@@ -60,6 +60,11 @@ class Seen:
         """Give the first row; None when there is none."""
         return self._base.execute(query, values).fetchone()
 
+    def first(self, *parts: str) -> bool:
+        """True when these texts come together for the first time."""
+        query = "INSERT OR IGNORE INTO exact VALUES (?)"
+        return self.run(query, _digest(*parts)).rowcount == 1
+
     def note_words(self, scope: bytes, values: Iterable[int], number: int | None) -> None:
         """Let something be found by any of its words."""
         rows = [(scope, value, number) for value in set(values)]
@@ -81,8 +86,7 @@ class TextsSeen:
     def look(self, scope: str, caption: str) -> tuple[str, str]:
         """Say whether a caption was seen in a scope, and as what; remember it when it was not."""
         words = re.findall(r"\w+", caption.lower())
-        key = _digest(scope, *words)
-        if self._seen.run("INSERT OR IGNORE INTO exact VALUES (?)", key).rowcount == 0:
+        if not self._seen.first(scope, *words):
             return "duplicate caption", caption
         like = self._near(scope, words) if self._similarity < 1 else None
         return ("", "") if like is None else ("near-duplicate caption", like)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _AUDIO_HZ = 16_000
+NO_CONNECTION = "connection failed"
 _HOPELESS = {
     401: "refuses the API key",
     402: "wants to be paid",
@@ -148,7 +149,7 @@ def _failure(error: Exception) -> Reply:
     if "Connection" in name:
         cause = error.__cause__
         told = shortened(f"{detail} {cause or ''}".strip())
-        return Reply(reason="connection failed", detail=told, kind="again", unwell=True)
+        return Reply(reason=NO_CONNECTION, detail=told, kind="again", unwell=True)
     return Reply(reason="malformed answer", detail=f"{name}: {detail}", kind="again")
 
 

@@ -25,6 +25,8 @@ from ezaudio.checkpoints import atomic_write, write_bytes
 from ezaudio.errors import CheckpointError, EzAudioError, InputError
 
 SET_FILE = "set.json"
+MADE_OF_SETS = ("dedup", "filter")
+"""Sources of sets that are made of other sets."""
 _KEY = b"ezaudio"
 _TYPES = {"str": "string", "float": "float64", "int": "int64", "bool": "bool_"}
 _ROWS_AT_ONCE = 4096
@@ -99,6 +101,15 @@ def read_facts(path: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) else None
 
 
+def rows_in(path: Path) -> int:
+    """Count the rows of a shard; none when it is damaged."""
+    pa = arrow()
+    try:
+        return int(pa.parquet.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException):
+        return 0
+
+
 def _schema(pa: Any, cls: type[Any]) -> Any:
     def kind(annotation: str) -> Any:
         plain = annotation.removesuffix(" | None")
@@ -146,9 +157,15 @@ class CaptionSet:
             yield from read_rows(part, Failure)
 
     def require(self) -> None:
-        """Refuse a folder that holds no caption set."""
+        """Refuse a folder that holds no caption set, or one that was to be made anew and is not
+        whole: what a killed `dedup` or `filter` leaves.
+        """
         if not (self.folder / SET_FILE).is_file() and not self.parts():
             raise InputError("set", str(self.folder), "a folder made by `ezaudio caption`")
+        card = self.read_card()
+        if card.get("source") in MADE_OF_SETS and not card.get("finished"):
+            allowed = f"a finished set; run `ezaudio caption {card['source']}` again"
+            raise InputError("set", str(self.folder), allowed)
 
     def drop_parts_from(
         self, index: int, kinds: Sequence[str] = ("captions", "failures", "scored")
@@ -163,7 +180,7 @@ class CaptionSet:
         """What `set.json` says; empty when there is none yet."""
         try:
             card = json.loads((self.folder / SET_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError):
             raise CheckpointError(f"{self.folder / SET_FILE}: damaged") from None
@@ -174,6 +191,31 @@ class CaptionSet:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dict(card), indent=2, ensure_ascii=False, default=_plain)
         write_bytes(self.folder / SET_FILE, (text + "\n").encode())
+
+
+def common_root(sets: Sequence[Path], given: str = "") -> str:
+    """Folder of the sound files of several sets.
+
+    Args:
+        sets: folders of caption sets.
+        given: what a person says; empty takes what the sets say.
+
+    Raises:
+        InputError: the sets' sounds lie in different folders.
+    """
+    if given:
+        return given
+    roots = {_root(CaptionSet(path)) for path in sets} - {""}
+    if len(roots) > 1:
+        raise InputError("audio", ", ".join(sorted(roots)), "one folder for the sounds of all sets")
+    return roots.pop() if roots else ""
+
+
+def _root(made: CaptionSet) -> str:
+    """Folder of a set's sounds; empty where its clips name none."""
+    first = next(made.records(), None) if made.parts() else None
+    named = first is not None and first.audio
+    return str(made.read_card().get("audio_root", "")) if named else ""
 
 
 class SetWriter:

@@ -1,7 +1,7 @@
 """What a caption set is like, counted in one pass over it: sources, scores, lengths, words, order.
 
-Memory is bounded: the vocabulary keeps its most frequent words where it grows beyond a limit, and
-the random pairs are a reservoir.
+Memory is bounded: the vocabulary keeps its most frequent words where it grows beyond a limit, the
+random pairs are a reservoir, and which clips were seen is kept on disk.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from ezaudio.captions.histogram import BINS, bin_of
 from ezaudio.captions.record import CaptionRecord, Failure
+from ezaudio.captions.seen import Seen
 
 ORDER_WORDS = {
     "then": r"\bthen\b",
@@ -42,7 +43,7 @@ class Statistics:
 
     Attributes:
         captions: records.
-        clips: different clips, as long as those of one clip follow each other.
+        clips: different clips.
         by_source: captions by source and model.
         by_language, by_licence: captions.
         profane: captions that are flagged.
@@ -92,24 +93,27 @@ def statistics_of(
         generator: chooses them.
     """
     found = Statistics()
-    last = ""
-    for record in records:
-        found.captions += 1
-        found.clips += record.clip_id != last
-        last = record.clip_id
-        found.by_source[f"{record.source} · {record.model}"] += 1
-        found.by_language[record.language] += 1
-        found.by_licence[record.licence or "not stated"] += 1
-        found.profane += record.profane
-        if record.score is not None:
-            found.scored += 1
-            found.scores[bin_of(record.score)] += 1
-            found.scores_by_source.setdefault(record.source, [0] * BINS)[bin_of(record.score)] += 1
-        _count_words(found, record.caption)
-        _keep(found, record, pairs, generator)
+    with Seen() as seen:
+        for record in records:
+            found.captions += 1
+            found.clips += seen.first(record.clip_id)
+            _count_marks(found, record)
+            _count_words(found, record.caption)
+            _keep(found, record, pairs, generator)
     for failure in failures:
         found.reasons[failure.reason] += 1
     return found
+
+
+def _count_marks(found: Statistics, record: CaptionRecord) -> None:
+    found.by_source[f"{record.source} · {record.model}"] += 1
+    found.by_language[record.language] += 1
+    found.by_licence[record.licence or "not stated"] += 1
+    found.profane += record.profane
+    if record.score is not None:
+        found.scored += 1
+        found.scores[bin_of(record.score)] += 1
+        found.scores_by_source.setdefault(record.source, [0] * BINS)[bin_of(record.score)] += 1
 
 
 def _count_words(found: Statistics, caption: str) -> None:

@@ -23,8 +23,12 @@ _SPACE = " \t\r\n,"
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
+def opened(path: Path, *, field: str = "input") -> Iterator[TextIO]:
     """Open a text file; bytes that are not UTF-8 become U+FFFD, so that their line can be named.
+
+    Args:
+        path: the file.
+        field: that named it, for the error.
 
     Raises:
         InputError: it cannot be read.
@@ -32,7 +36,7 @@ def opened(path: Path) -> Iterator[TextIO]:
     try:
         file = path.open(encoding="utf-8-sig", errors="replace", newline="")
     except OSError as error:
-        raise InputError("input", str(path), f"a readable file ({error.strerror})") from None
+        raise InputError(field, str(path), f"a readable file ({error.strerror})") from None
     with file:
         yield file
 

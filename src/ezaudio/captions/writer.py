@@ -137,6 +137,11 @@ class Source(Config):
         """
         raise NotImplementedError
 
+    def items_of(self, paths: Sequence[Path]) -> Iterator[Item | BadLine]:
+        """Read several inputs, one after the other; errors as `items`."""
+        for path in paths:
+            yield from self.items(path)
+
     def open(self) -> Writer:
         """Make the writer; models are loaded here."""
         raise NotImplementedError

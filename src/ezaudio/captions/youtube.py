@@ -7,11 +7,33 @@ several sources meet.
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _ID = r"[A-Za-z0-9_-]{11}"
 _WITH_START = re.compile(rf"^({_ID})_(\d+(?:\.\d+)?)$")
 _BARE = re.compile(rf"^{_ID}$")
 CLIP_S = 10.0
+
+
+def checked_pattern(pattern: str) -> str:
+    """Refuse a pattern of file names that cannot be filled, or is the same for every clip.
+
+    Raises:
+        ValueError: it has other placeholders than `{clip}` and `{id}`, or none of them.
+    """
+    try:
+        varies = pattern.format(clip="a_0", id="a") != pattern.format(clip="b_0", id="b")
+    except (LookupError, ValueError, AttributeError):
+        varies = False
+    if pattern and not varies:
+        raise ValueError("a file name with the placeholder {clip} or {id}, such as {clip}.flac")
+    return pattern
+
+
+AudioPattern = Annotated[str, AfterValidator(checked_pattern)]
+"""File of a clip in the audio folder: `{clip}` is the clip's name, `{id}` what it was cut from."""
 
 
 def clip_name(youtube_id: str, start_s: float) -> str:

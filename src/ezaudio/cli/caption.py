@@ -15,11 +15,12 @@ from ezaudio.cli.caption_steps import (
     RunOptions,
     Show,
     dedup_step,
+    do_later,
     executor_of,
+    filter_settings,
     filter_step,
-    filter_values,
-    finish,
     label_step,
+    later_steps,
     root_from,
     root_of,
     source_of,
@@ -30,6 +31,8 @@ from ezaudio.config import load_config
 from ezaudio.errors import InputError
 
 FLAGS.update({"audio_pattern": "--files", "chat.model": "--model", "chat.base_url": "--server"})
+FLAGS.update({"score.dtype": "--dtype", "score.batch_size": "--batch-size"})
+FLAGS.update({"audio_root": "--audio", "model_path": "--model-path"})
 
 caption = typer.Typer(
     add_completion=False,
@@ -39,6 +42,7 @@ caption = typer.Typer(
 )
 
 Set = Annotated[Path, typer.Argument(help="Folder of a caption set.", show_default=False)]
+Sets = Annotated[list[Path], typer.Argument(help="Folders of caption sets.", show_default=False)]
 NewSet = Annotated[Path, typer.Option("-o", "--output", help="Folder of the caption set.")]
 Audio = Annotated[str, typer.Option(help=AUDIO_HELP)]
 AsJson = Annotated[bool, typer.Option("--json", help="The summary as JSON.")]
@@ -76,19 +80,16 @@ def run(
     """
     options = load_config(RunOptions, {k: v for k, v in given.items() if v is not None})
     made = source_of(source, options, settings or [], inputs)
-    executor = executor_of(options)
-    if (made.asks() and not quiet) or dry_run:
-        tell_estimate(made, inputs, output, options.max_cost, spend=yes or dry_run)
+    executor, show = executor_of(options), Show(as_json, quiet)
+    later = later_steps(options, root_from(inputs, options.audio), dedup=dedup)
+    if made.asks() or dry_run:
+        costs = tell_estimate(made, inputs, output, quiet=quiet)
+        if costs and options.max_cost is None and not (yes or dry_run):
+            raise InputError("max_cost", None, "a budget, or --yes to run without one")
     if dry_run:
         return
-    label_step(made, inputs, output, (options, executor, retry_failed), Show(as_json, quiet))
-    last, root, show = output, root_from(inputs, options.audio), Show(as_json, quiet)
-    if dedup or options.sounds != "no":
-        chosen = {"sounds": options.sounds, "audio_root": root}
-        last = dedup_step(last, output / "unique", chosen, show)
-    if options.clap is not None:
-        last = filter_step(last, output / "filtered", filter_values(options, root), executor, show)
-    finish(last, root, options, show)
+    label_step(made, inputs, output, (options, executor, retry_failed), show)
+    do_later(output, later, executor, show)
 
 
 @caption.command("filter")
@@ -98,13 +99,13 @@ def filter_command(
 ) -> None:
     """Score captions with CLAP and keep those that fit their sound."""
     options = load_config(FilterOptions, {k: v for k, v in values.items() if v is not None})
-    chosen = filter_values(options, options.audio or root_of(given))
+    chosen = filter_settings(options, root_of([given], options.audio))
     filter_step(given, output, chosen, executor_of(options), Show(as_json, quiet))
 
 
 @caption.command("dedup")
 def dedup_command(
-    given: Set,
+    given: Sets,
     *,
     output: NewSet,
     within: Annotated[
@@ -118,9 +119,11 @@ def dedup_command(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Drop what is there twice, exactly or nearly."""
+    """Join sets into one, and drop what is there twice, exactly or nearly."""
+    from ezaudio.captions.dedup import DedupSettings
+
     values = {"within": within, "similarity": similarity, "sounds": sounds}
-    chosen = values | {"audio_root": audio or root_of(given)}
+    chosen = load_config(DedupSettings, values | {"audio_root": root_of(given, audio)})
     dedup_step(given, output, chosen, Show(as_json, quiet))
 
 
@@ -159,10 +162,10 @@ def export_command(
     """Write the manifest that training reads: a row a clip, with all of its captions."""
     from ezaudio.captions.export import ExportSettings, export_manifest
 
-    languages = {"languages": ("en", "unknown", "other")} if any_language else {}
-    chosen = ExportSettings(
-        audio_root=audio, valid=valid, profane=profane, check_audio=not without_audio, **languages
-    )
+    values = {"audio_root": audio, "valid": valid, "profane": profane}
+    values |= {"check_audio": not without_audio}
+    values |= {"languages": ("en", "unknown", "other")} if any_language else {}
+    chosen = load_config(ExportSettings, values)
     Show(as_json, True)(asdict(export_manifest(given, target, settings=chosen)))
 
 

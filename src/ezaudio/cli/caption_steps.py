@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ezaudio.checkpoints import require_writable
 from ezaudio.cli.progress import note
 from ezaudio.config import Config, load_config
-from ezaudio.errors import EzAudioError, InputError
+from ezaudio.errors import InputError
 
 if TYPE_CHECKING:
+    from ezaudio.captions.dedup import DedupSettings
     from ezaudio.captions.executors import Executor
+    from ezaudio.captions.export import ExportSettings
+    from ezaudio.captions.filter import FilterSettings
     from ezaudio.captions.writer import Source
 
 AUDIO_HELP = "Folder of the sound files; where the input lies, or what the set says."
+PRICE_UNKNOWN = "price not known (--set chat.price_in=)"
 SOUNDS_HELP = "Compare sound files too: no, exact (bytes) or near (recordings)."
 
 
@@ -130,22 +135,28 @@ def source_of(kind: str, options: RunOptions, settings: list[str], inputs: list[
     values: dict[str, Any] = {"kind": kind}
     if kind == "audio_lm":
         values |= {"audio_root": root_from(inputs, options.audio), "device": options.device}
-        values |= {"dtype": options.dtype, "batch_size": options.batch_size or 8}
+        values |= {"dtype": options.dtype}
+        values |= {} if options.batch_size is None else {"batch_size": options.batch_size}
     overrides = [f"{name}={json.dumps(value)}" for name, value in wanted.items()]
     return source_from(kind, values, (*overrides, *settings))
 
 
 def root_from(inputs: list[Path], audio: str) -> str:
-    """Folder of the sound files: the one that was given, or where the input lies."""
+    """Folder of the sound files: the one that was given, what the sets say, or where the input
+    lies.
+    """
+    from ezaudio.captions.shards import common_root
+
     first = inputs[0]
-    return audio or str((first if first.is_dir() else first.parent).absolute())
+    found = common_root([path for path in inputs if path.is_dir()], audio)
+    return os.path.abspath(found or (first if first.is_dir() else first.parent))
 
 
-def root_of(given: Path) -> str:
-    """Folder of a set's sound files, as it says itself."""
-    from ezaudio.captions.shards import CaptionSet
+def root_of(given: Sequence[Path], audio: str) -> str:
+    """Folder of the sound files of sets: the one that was given, or what they say."""
+    from ezaudio.captions.shards import common_root
 
-    return str(CaptionSet(given).read_card().get("audio_root", ""))
+    return common_root(given, os.path.abspath(audio) if audio else "")
 
 
 def executor_of(options: PlaceOptions) -> Executor:
@@ -156,21 +167,23 @@ def executor_of(options: PlaceOptions) -> Executor:
     return executor_from(options.executor, **{name: getattr(options, name) for name in names})
 
 
-def tell_estimate(
-    source: Source, inputs: list[Path], output: Path, max_cost: float | None, *, spend: bool
-) -> None:
-    """Say on stderr what a run would ask for; refuse to spend money without a word."""
+def tell_estimate(source: Source, inputs: list[Path], output: Path, *, quiet: bool) -> bool:
+    """Say on stderr what a run would ask for; True when it would spend money."""
     from ezaudio.captions.estimate import estimate
 
     found = estimate(source, inputs, output)
-    price = f"about {found.cost:.2f}" if found.priced else "price not known (--set chat.price_in=)"
-    note(
-        f"{found.clips:,} clips, {found.bad_lines:,} bad lines; {found.requests:,} requests, "
-        f"{found.tokens:,} tokens, {price}"
-    )
-    free = found.priced and found.cost == 0
-    if found.requests and not free and max_cost is None and not spend:
-        raise InputError("max_cost", None, "a budget, or --yes to run without one")
+    price = f"about {_money(found.cost)}" if found.priced else PRICE_UNKNOWN
+    if not quiet:
+        note(
+            f"{found.clips:,} clips, {found.bad_lines:,} bad lines; {found.requests:,} requests, "
+            f"{found.tokens:,} tokens, {price}"
+        )
+    return bool(found.requests) and not (found.priced and found.cost == 0)
+
+
+def _money(cost: float) -> str:
+    """Two decimals; small sums with as many as they need to be none."""
+    return f"{cost:.2f}" if cost >= 0.1 or cost == 0 else f"{cost:.2g}"
 
 
 def label_step(
@@ -183,7 +196,7 @@ def label_step(
     """Run a source, and say what was written.
 
     Raises:
-        EzAudioError: a budget ended before the clips did.
+        InputError: a budget ended before the clips did.
     """
     from ezaudio.captions.build import OUT_OF_BUDGET, RunSettings, label
 
@@ -200,25 +213,84 @@ def label_step(
     show(asdict(summary))
     if not summary.finished:
         left = summary.reasons.get(OUT_OF_BUDGET, 0)
-        raise EzAudioError(f"the budget ended and {left} clips wait; run again with a larger one")
+        limit = options.max_requests
+        spent = limit is not None and summary.requests >= limit
+        name = "max_requests" if spent or options.max_cost is None else "max_cost"
+        allowed = f"a larger budget, for {left:,} clips that wait; what is done stays"
+        raise InputError(name, getattr(options, name), allowed)
 
 
-def filter_values(options: FilterOptions | RunOptions, root: str) -> dict[str, Any]:
-    """Settings of the filter."""
+@dataclass(frozen=True)
+class Later:
+    """The steps that follow a run, checked before it begins.
+
+    Attributes:
+        dedup: None leaves it out; so below.
+        filter: scores and threshold.
+        report: the HTML file.
+        manifest: the file that training reads.
+        export: what goes into it.
+    """
+
+    dedup: DedupSettings | None
+    filter: FilterSettings | None
+    report: Path | None
+    manifest: Path | None
+    export: ExportSettings
+
+
+def later_steps(options: RunOptions, root: str, *, dedup: bool) -> Later:
+    """Read the settings of the steps that follow a run.
+
+    Raises:
+        InputError: one of them is not allowed.
+        OutputError: report or manifest cannot be written.
+        DownloadError: there is no such CLAP model.
+    """
+    from ezaudio.captions.dedup import DedupSettings
+    from ezaudio.captions.export import ExportSettings, writer_of
+    from ezaudio.captions.scoring import require_model
+
+    unique = load_config(DedupSettings, {"sounds": options.sounds, "audio_root": root})
+    chosen = filter_settings(options, root)
+    export = load_config(ExportSettings, {"audio_root": root, "valid": options.valid})
+    report = None if options.report is None else Path(options.report)
+    manifest = None if options.manifest is None else Path(options.manifest)
+    if manifest is not None:
+        writer_of(manifest)
+    for place in filter(None, (report, manifest)):
+        require_writable(place)
+    if options.clap is not None:
+        require_model(chosen.score.clap)
+    return Later(
+        unique if dedup or unique.sounds != "no" else None,
+        chosen if options.clap is not None else None,
+        report,
+        manifest,
+        export,
+    )
+
+
+def filter_settings(options: FilterOptions | RunOptions, root: str) -> FilterSettings:
+    """Settings of the filter, from what was given."""
+    from ezaudio.captions.filter import FilterSettings
+
     clap = options.clap or ""
-    place = {"path": clap} if os.path.isdir(clap) else {"name": clap}
-    score: dict[str, Any] = {"clap": place, "device": options.device, "dtype": options.dtype}
-    score |= {"audio_root": root, "batch_size": options.batch_size or 32}
-    return {"threshold": options.threshold, "top_k": options.top_k, "score": score}
+    score: dict[str, Any] = {"device": options.device, "dtype": options.dtype, "audio_root": root}
+    if clap:
+        score["clap"] = {"path": clap} if os.path.isdir(clap) else {"name": clap}
+    if options.batch_size is not None:
+        score["batch_size"] = options.batch_size
+    values = {"threshold": options.threshold, "top_k": options.top_k, "score": score}
+    return load_config(FilterSettings, values)
 
 
 def filter_step(
-    given: Path, output: Path, values: Mapping[str, Any], executor: Executor, show: Show
+    given: Path, output: Path, settings: FilterSettings, executor: Executor, show: Show
 ) -> Path:
     """Filter a set, say what was kept, and give the new one."""
-    from ezaudio.captions.filter import FilterSettings, filter_set
+    from ezaudio.captions.filter import filter_set
 
-    settings = load_config(FilterSettings, values)
     with show.counting("pairs scored, sounds heard") as progress:
         found = filter_set(given, output, settings=settings, executor=executor, progress=progress)
     bins = ("histogram", "by_source")
@@ -226,26 +298,29 @@ def filter_step(
     return output
 
 
-def dedup_step(given: Path, output: Path, values: Mapping[str, Any], show: Show) -> Path:
+def dedup_step(given: Sequence[Path], output: Path, settings: DedupSettings, show: Show) -> Path:
     """Drop duplicates, say how many, and give the new set."""
-    from ezaudio.captions.dedup import DedupSettings, dedup_set
+    from ezaudio.captions.dedup import dedup_set
 
-    settings = load_config(DedupSettings, values)
     with show.counting("captions read, kept") as progress:
         found = dedup_set(given, output, settings=settings, progress=progress)
     show(asdict(found))
     return output
 
 
-def finish(last: Path, root: str, options: RunOptions, show: Show) -> None:
-    """Write report and manifest, where they are wanted."""
-    if options.report is not None:
+def do_later(first: Path, later: Later, executor: Executor, show: Show) -> None:
+    """Take the steps that follow a run, each on what the one before it made."""
+    last = first
+    if later.dedup is not None:
+        last = dedup_step([last], first / "unique", later.dedup, show)
+    if later.filter is not None:
+        last = filter_step(last, first / "filtered", later.filter, executor, show)
+    if later.report is not None:
         from ezaudio.captions.report import write_report
 
-        write_report(last, Path(options.report), audio_root=root)
-        note(f"report: {options.report}")
-    if options.manifest is not None:
-        from ezaudio.captions.export import ExportSettings, export_manifest
+        write_report(last, later.report, audio_root=later.export.audio_root)
+        note(f"report: {later.report}")
+    if later.manifest is not None:
+        from ezaudio.captions.export import export_manifest
 
-        settings = load_config(ExportSettings, {"audio_root": root, "valid": options.valid})
-        show(asdict(export_manifest(last, Path(options.manifest), settings=settings)))
+        show(asdict(export_manifest(last, later.manifest, settings=later.export)))

@@ -99,16 +99,22 @@ print(json.dumps([summary.captions, summary.finished, summary.requests]))
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed"
 )
-def test_ray_with_two_workers_does_what_this_process_does(tmp_path: Path, strong: Strong) -> None:
-    """Starting Ray is most of the time it takes; rounds and errors are tested without."""
+def test_ray_with_two_workers_does_what_this_process_does(
+    tmp_path: Path, strong: Strong, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starting Ray is most of the time it takes; rounds and errors are tested without. The actors
+    read a prompt and write shards by relative paths, as somebody gives them on the command line.
+    """
     inputs = strong(20)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.txt").write_text("[user]\nSay this: {events}")
 
     def choose(call: Call, times: int) -> Behaviour:
         return Behaviour(text=f"A dog barks, then sound number {number_of(call.user)} is heard.")
 
     with chat_server(choose) as server:
-        source = asking(server)
-        arguments = json.dumps([str(inputs), str(tmp_path / "ray"), source])
+        source = {**asking(server), "prompt": "mine.txt"}
+        arguments = json.dumps([str(inputs), "ray", source])
         done = subprocess.run(
             [sys.executable, "-c", ON_RAY, arguments],
             env={**os.environ, "PYTHONPATH": str(Path(ezaudio.__file__).parents[1])},
@@ -121,6 +127,7 @@ def test_ray_with_two_workers_does_what_this_process_does(tmp_path: Path, strong
         again = run_strong(inputs, tmp_path / "ray", source, chunk=4)
         assert (again.passed_over, len(server.calls)) == (5, 20)
         run_strong(inputs, tmp_path / "here", source, chunk=4)
+    assert all(call.user.startswith("Say this: ") for call in server.calls)
     assert table(tmp_path / "ray") == table(tmp_path / "here")
     assert len(CaptionSet(tmp_path / "ray").parts()) == 5
     assert not list((tmp_path / "ray" / "journal").glob("*"))
@@ -137,8 +144,20 @@ def test_an_actor_sends_errors_that_a_person_can_cause_as_values(tmp_path: Path)
     for number, task in enumerate((2, -1)):
         (tmp_path / str(number)).write_bytes(pickle.dumps(task))
     names = {"task": [str(tmp_path / "0"), str(tmp_path / "1")]}
-    found = [pickle.loads(row) for row in _Actor(pickle.dumps(Doubler()))(names)["result"]]
+    found = [
+        pickle.loads(row)
+        for row in _Actor(pickle.dumps(Doubler()), str(Path.cwd()))(names)["result"]
+    ]
     assert found[0] == 4
     assert isinstance(found[1], InputError)
-    (refused, _) = (pickle.loads(row) for row in _Actor(pickle.dumps(Refusing()))(names)["result"])
+    broken = _Actor(pickle.dumps(Refusing()), str(tmp_path / "absent"))
+    (refused, _) = (pickle.loads(row) for row in broken(names)["result"])
     assert str(refused) == "`model_path`: got 'x'; allowed: a folder."
+
+
+def test_an_actor_starts_where_the_run_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)  # where a machine of the cluster happens to be
+    _Actor(pickle.dumps(Doubler()), str(tmp_path))
+    assert Path.cwd() == tmp_path

@@ -3,12 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.captions.chat_server import Behaviour, Call, chat_server
 from tests.captions.conftest import run
 from tests.captions.test_dedup import record, write_set
 
-from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.shards import CaptionSet, common_root
 from ezaudio.captions.sources import source_from
+from ezaudio.errors import InputError
 
 
 def test_captions_of_one_clip_from_several_sources_are_merged_into_one(tmp_path: Path) -> None:
@@ -48,3 +50,27 @@ def test_a_table_of_captions_is_merged_too(tmp_path: Path) -> None:
     assert [getattr(item, "captions", None) for item in items] == [
         None, ("A dog barks.", "A hound bays."),
     ]  # fmt: skip
+
+
+def test_captions_of_one_clip_in_several_sets_are_merged(tmp_path: Path) -> None:
+    first = write_set(
+        tmp_path / "one", [record("a", "A dog barks.", "a.wav"), record("b", "Rain.")]
+    )
+    second = write_set(tmp_path / "two", [record("a", "A hound bays.", "a.wav")])
+    items = list(source_from("ensemble", {}).items_of([first, second]))
+    assert [getattr(item, "captions", None) for item in items] == [
+        ("s: A dog barks.", "s: A hound bays."), None,
+    ]  # fmt: skip
+
+
+def test_sets_whose_sounds_lie_apart_are_joined_only_with_one_folder(tmp_path: Path) -> None:
+    paths = []
+    for name in ("one", "two"):
+        paths.append(write_set(tmp_path / name, [record("a", "A dog barks.", "a.wav")]))
+        CaptionSet(paths[-1]).write_card({"source": "s", "audio_root": f"/sounds/{name}"})
+    silent = write_set(tmp_path / "silent", [record("a", "A dog barks.")])
+    CaptionSet(silent).write_card({"source": "s", "audio_root": "/elsewhere"})
+    assert common_root([paths[0], silent]) == "/sounds/one"
+    with pytest.raises(InputError, match="one folder for the sounds of all sets"):
+        common_root(paths)
+    assert common_root(paths, "/sounds") == "/sounds"

@@ -13,6 +13,7 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,7 +85,7 @@ class RayExecutor(Config):
             rows = ray.data.from_items([{"task": n} for n in names], override_num_blocks=blocks)
             done = rows.map_batches(
                 _Actor,
-                fn_constructor_args=(ray.cloudpickle.dumps(job),),
+                fn_constructor_args=(ray.cloudpickle.dumps(job), str(Path.cwd())),
                 batch_size=1,
                 num_cpus=self.cpus,
                 num_gpus=self.gpus or None,
@@ -101,10 +102,17 @@ class RayExecutor(Config):
 
 
 class _Actor:
-    """A worker behind Ray's interface; an error that a person can cause travels as a value."""
+    """A worker behind Ray's interface; an error that a person can cause travels as a value.
 
-    def __init__(self, job: bytes) -> None:
+    Args:
+        job: pickled.
+        folder: the run's working folder, which relative paths start from here too.
+    """
+
+    def __init__(self, job: bytes, folder: str) -> None:
         self._error: EzAudioError | None = None
+        with suppress(OSError):  # a folder that this machine does not see
+            os.chdir(folder)
         try:
             self._worker: Any = pickle.loads(job).open()
         except EzAudioError as error:

@@ -13,7 +13,7 @@ from typing import Literal
 from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.tables import rows_of
 from ezaudio.captions.writer import Published, Source, Writer
-from ezaudio.captions.youtube import CLIP_S, audio_name, clip_name, is_youtube_id
+from ezaudio.captions.youtube import CLIP_S, AudioPattern, audio_name, clip_name, is_youtube_id
 
 
 class AudioCaps(Source):
@@ -25,7 +25,7 @@ class AudioCaps(Source):
 
     kind: Literal["audiocaps"] = "audiocaps"
     licence: str = "MIT (captions)"
-    audio_pattern: str = ""
+    audio_pattern: AudioPattern = ""
 
     def items(self, path: Path) -> Iterator[Item | BadLine]:
         """Read `train.csv`, `val.csv` or `test.csv`."""

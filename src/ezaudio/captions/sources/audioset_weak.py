@@ -16,7 +16,14 @@ from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.sources.tags import TagWriter
 from ezaudio.captions.tables import Grouped, lines_of
 from ezaudio.captions.writer import Source, Writer, input_error
-from ezaudio.captions.youtube import CLIP_S, audio_name, clip_name, is_youtube_id, split_name
+from ezaudio.captions.youtube import (
+    CLIP_S,
+    AudioPattern,
+    audio_name,
+    clip_name,
+    is_youtube_id,
+    split_name,
+)
 
 
 class AudioSetWeak(Source):
@@ -30,7 +37,7 @@ class AudioSetWeak(Source):
     kind: Literal["audioset_weak"] = "audioset_weak"
     licence: str = "CC BY 4.0 (labels)"
     names: str | None = None
-    audio_pattern: str = ""
+    audio_pattern: AudioPattern = ""
 
     def items(self, path: Path) -> Iterator[Item | BadLine]:
         """Read segments (CSV), or labels (TSV)."""

@@ -14,7 +14,14 @@ from typing import Literal
 from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.tables import lines_of
 from ezaudio.captions.writer import Published, Source, Writer, input_error
-from ezaudio.captions.youtube import CLIP_S, audio_name, clip_name, is_youtube_id, split_name
+from ezaudio.captions.youtube import (
+    CLIP_S,
+    AudioPattern,
+    audio_name,
+    clip_name,
+    is_youtube_id,
+    split_name,
+)
 
 _IDS = ("youtube_id", "audio_id", "video_id", "id", "file", "audio")
 _STARTS = ("start_time", "start", "start_seconds", "start_time_seconds")
@@ -32,7 +39,7 @@ class AutoAcd(Source):
 
     kind: Literal["auto_acd"] = "auto_acd"
     start_unit: Literal["s", "ms", "auto"] = "auto"
-    audio_pattern: str = ""
+    audio_pattern: AudioPattern = ""
 
     def items(self, path: Path) -> Iterator[Item | BadLine]:
         """Read one CSV file; its header says which column is which."""

@@ -1,12 +1,12 @@
 """Several captions of one clip -> one, merged by a language model.
 
-The input is a caption set (or several, one after the other) that holds captions of the same clips
-from several sources, or a CSV file `clip_id,caption[,source]`.
+The inputs are caption sets that hold captions of the same clips, together or each its own, or CSV
+files `clip_id,caption[,source]`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,9 @@ from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.tables import Grouped, rows_of
 from ezaudio.captions.validation import Rules
 from ezaudio.captions.writer import Source, Writer
+
+Row = tuple[str, str, str, float, float, str]
+"""Source, caption, audio, start and end in seconds, licence."""
 
 
 class Ensemble(Source):
@@ -45,22 +48,17 @@ class Ensemble(Source):
 
     def items(self, path: Path) -> Iterator[Item | BadLine]:
         """Read a caption set or a CSV file; the captions of a clip come together."""
+        return self.items_of([path])
+
+    def items_of(self, paths: Sequence[Path]) -> Iterator[Item | BadLine]:
+        """Read several; the captions of a clip come together, wherever they lay."""
         with Grouped() as clips:
-            if path.is_dir():
-                for record in CaptionSet(path).records():
-                    span = (record.start_s, record.end_s)
-                    row = (record.source, record.caption, record.audio, *span, record.licence)
-                    clips.add(record.clip_id, row)
-            else:
-                for line in rows_of(path, ("clip_id", "caption")):
-                    if isinstance(line, BadLine):
-                        yield line
-                    elif not line[1]["clip_id"] or not line[1]["caption"]:
-                        yield BadLine(f"{path.name}:{line[0]}", "empty caption")
+            for path in paths:
+                for found in (_of_set if path.is_dir() else _of_table)(path):
+                    if isinstance(found, BadLine):
+                        yield found
                     else:
-                        cells = line[1]
-                        row = (cells.get("source", ""), cells["caption"], "", 0.0, 0.0, "")
-                        clips.add(cells["clip_id"], row)
+                        clips.add(*found)
             for clip_id, rows in clips.groups():
                 yield self._item(clip_id, rows)
 
@@ -84,6 +82,25 @@ class Ensemble(Source):
             licence=self.licence or "; ".join(licences),
             captions=tuple(shown[: self.most]),
         )
+
+
+def _of_set(path: Path) -> Iterator[tuple[str, Row]]:
+    for record in CaptionSet(path).records():
+        span = (record.start_s, record.end_s)
+        row = (record.source, record.caption, record.audio, *span, record.licence)
+        yield record.clip_id, row
+
+
+def _of_table(path: Path) -> Iterator[tuple[str, Row] | BadLine]:
+    for line in rows_of(path, ("clip_id", "caption")):
+        if isinstance(line, BadLine):
+            yield line
+            continue
+        number, cells = line
+        if not cells["clip_id"] or not cells["caption"]:
+            yield BadLine(f"{path.name}:{number}", "empty caption")
+            continue
+        yield cells["clip_id"], (cells.get("source", ""), cells["caption"], "", 0.0, 0.0, "")
 
 
 def _ask(item: Item) -> Question | None:

@@ -27,7 +27,7 @@ from ezaudio.captions.tables import Grouped, lines_of
 from ezaudio.captions.timeline import timeline_of
 from ezaudio.captions.validation import Rules
 from ezaudio.captions.writer import Attempt, Bench, Outcome, Source, Writer, input_error
-from ezaudio.captions.youtube import CLIP_S, audio_name, split_name
+from ezaudio.captions.youtube import CLIP_S, AudioPattern, audio_name, split_name
 
 _COLUMNS = (
     ("segment_id", "start_time_seconds", "end_time_seconds", "label"),
@@ -53,7 +53,7 @@ class StrongLabels(Source):
     names: str | None = None
     writer: Literal["rules", "llm"] = "rules"
     most_mentions: int = Field(6, ge=1, le=50)
-    audio_pattern: str = ""
+    audio_pattern: AudioPattern = ""
     chat: ChatSettings = ChatSettings()
     prompt: str = ""
     rules: Rules = Rules()

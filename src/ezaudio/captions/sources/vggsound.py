@@ -14,7 +14,14 @@ from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.sources.tags import TagWriter
 from ezaudio.captions.tables import lines_of
 from ezaudio.captions.writer import Source, Writer
-from ezaudio.captions.youtube import CLIP_S, audio_name, clip_name, is_youtube_id, split_name
+from ezaudio.captions.youtube import (
+    CLIP_S,
+    AudioPattern,
+    audio_name,
+    clip_name,
+    is_youtube_id,
+    split_name,
+)
 
 
 class VggSound(Source):
@@ -26,7 +33,7 @@ class VggSound(Source):
 
     kind: Literal["vggsound"] = "vggsound"
     licence: str = "CC BY 4.0 (labels)"
-    audio_pattern: str = ""
+    audio_pattern: AudioPattern = ""
 
     def items(self, path: Path) -> Iterator[Item | BadLine]:
         """Read one CSV file; it has no header."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.tables import objects_of
 from ezaudio.captions.writer import Published, Source, Writer
+from ezaudio.captions.youtube import AudioPattern, audio_name
 
 
 class WavCaps(Source):
@@ -25,7 +26,7 @@ class WavCaps(Source):
 
     kind: Literal["wavcaps"] = "wavcaps"
     licence: str = "WavCaps: academic use only"
-    audio_pattern: str = ""
+    audio_pattern: AudioPattern = ""
     longest_s: float = 0.0
 
     def items(self, path: Path) -> Iterator[Item | BadLine]:
@@ -53,10 +54,9 @@ class WavCaps(Source):
         if 0 < self.longest_s < duration:
             return BadLine(where, "too long", text)
         clip_id = str(name).removesuffix(".wav").removesuffix(".flac")
-        audio = self.audio_pattern.format(clip=clip_id) if self.audio_pattern else ""
         return Item(
             clip_id,
-            audio=audio,
+            audio=audio_name(clip_id, self.audio_pattern),
             end_s=float(duration),
             licence=self.licence,
             captions=(caption,),
