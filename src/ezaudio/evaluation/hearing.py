@@ -94,6 +94,11 @@ class Listener:
             for panel in panels or self.protocol.panels
         }
 
+    def content_of(self, clips: ClipSet) -> str:
+        """Twelve hexadecimal digits over the names and contents of clips, whatever their order."""
+        pairs = sorted(zip(clips.names, self._hashes(clips), strict=True))
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:12]
+
     def fill_bank(self, training: ClipSet) -> None:
         """Take the prints of training recordings, to find copies of them."""
         ear = print_ear(BANK_HOP_FRAMES)

@@ -26,6 +26,7 @@ from ezaudio.evaluation.listening.statistics import (
 )
 from ezaudio.evaluation.listening.study import Study, Trial
 from ezaudio.evaluation.pictures import PALETTE, Dot, dot_plot
+from ezaudio.evaluation.prepare import make_folder
 from ezaudio.evaluation.results import number
 
 QUESTIONS = {"ovl": "OVL, overall quality", "rel": "REL, fit to the caption"}
@@ -228,7 +229,7 @@ def write_listening_report(
     report: ListeningReport, study: Study, answers: Sequence[Answer], folder: Path
 ) -> list[Path]:
     """Write `listening.json`, `listening.md`, `listening.html`, `answers.csv` and the figure."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     figure = mos_figure(report)
     text = listening_markdown(report)
     values = json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=False)
