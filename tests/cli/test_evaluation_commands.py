@@ -98,6 +98,10 @@ def test_a_sweep_draws_its_curves(ezaudio, folder, manifest):
     assert "| guidance_scale | guidance_rescale |" in text
     assert "| FD | bias of FD |" in text
     assert "| 3 | 0.75 |" in text
+    assert "| 1 | any |" in text
+    page = Path("out/sweep.html").read_text()
+    assert "<td>any</td>" in page
+    assert "<th>bias of FD</th>" in page
 
 
 def test_a_sweep_is_made_in_shares_and_scored_by_the_same_command(ezaudio, folder, manifest):
@@ -128,6 +132,12 @@ def test_what_cannot_be_scored_is_not_made(ezaudio, folder, manifest, monkeypatc
         assert "--weights panns-16k=PATH" in err
         assert err.count("\n") == 1
     assert not list(Path("out").rglob("*.wav"))
+    panel = "{extractor: clap-general, metrics: [clap]}"
+    Path("clap.yaml").write_text(f"name: clap\npanels: [{panel}]\n")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    code, _, err = ezaudio("evaluate", "--model", folder, *shared, "--protocol", "clap.yaml")
+    assert code == 2
+    assert "--weights clap-general=FOLDER" in err
 
 
 def test_a_length_that_the_model_cannot_make_leaves_nothing(ezaudio, folder, manifest):

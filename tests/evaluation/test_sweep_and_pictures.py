@@ -17,6 +17,8 @@ from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig, EzAudioSystem
 from ezaudio.pipelines.catalogue import read_card
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 def make_one(system: EzAudioSystem, folder: Path) -> None:
     order = Order(items=(Item("one", "a dog barking", duration_s=0.5),))
@@ -100,7 +102,9 @@ class TestRuns:
         for step, best in ((100, "present"), (200, "slow")):
             folder = run / "checkpoints" / f"{step:09}"
             folder.mkdir(parents=True)
-            shadow = {f"network.{name}": step + x for name, x in network.tensors.items()}
+            shadow = {
+                f"network.{name}": (1 - step / 2000) * x for name, x in network.tensors.items()
+            }
             state = {
                 "network": dict(network.tensors),
                 "averages": {"updates": step, "shadows": {"slow": shadow}},
@@ -119,7 +123,7 @@ class TestRuns:
         first, second = (load_module(Path(c.model) / "dit.safetensors", kind="dit") for c in cells)
         for name, value in network.tensors.items():
             torch.testing.assert_close(first.tensors[name], value)
-            torch.testing.assert_close(second.tensors[name], value + 200)
+            torch.testing.assert_close(second.tensors[name], 0.9 * value)
         assert [cell.labels["memory (GiB)"] for cell in cells] == [0.75, 0.75]
         titles = [ElementTree.fromstring(plot).attrib["aria-label"] for plot in size_plots(cells)]
         assert titles == ["parameters (M)", "memory (GiB)"]
@@ -131,7 +135,7 @@ class TestRuns:
         [
             ("{label: a}", r"runs\[0\].model"),
             ("{label: a, model: b, x: 1}", r"runs\[0\].x"),
-            ("", "0"),
+            ("", r"runs\[0\].entry"),
         ],
     )
     def test_an_entry_that_is_wrong_is_named(self, tmp_path, entry, field):
@@ -156,6 +160,19 @@ class TestPictures:
         places = [float(part.split('"')[1]) for part in text.split("<circle cx=")[1:]]
         assert places[0] < places[1]
         assert "b &lt;&amp;&gt;" in text
+
+    def test_an_anchor_far_away_does_not_squeeze_what_is_compared(self):
+        near = [Dot("ours", 63.0, 43.0, 83.0), Dot("real", 20.0)]
+        far = [Dot("silence", 6092.0, yields=True), Dot("noise", 90.0, yields=True)]
+        text = dot_plot("FD", [*near, *far])
+        root = ElementTree.fromstring(text)
+        circles = [float(c.attrib["cx"]) for c in root.iter(f"{SVG}circle")]
+        assert len(circles) == 3
+        assert max(circles) - min(circles) > 150  # of 354 pixels
+        said = [t.text for t in root.iter(f"{SVG}text")]
+        assert "6092 ▸" in said
+        everything = dot_plot("FD", [*near, Dot("noise", 90.0, yields=True)])
+        assert everything.count("<circle") == 3
 
     def test_equal_numbers_can_be_drawn_too(self):
         assert "<svg" in dot_plot("x", [Dot("a", 0.0), Dot("b", 0.0)])

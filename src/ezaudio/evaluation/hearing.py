@@ -71,7 +71,7 @@ class Listener:
     @property
     def hash(self) -> str:
         """Of the protocol with these weights."""
-        names = {panel.extractor for panel in self.protocol.panels}
+        names = dict.fromkeys(panel.extractor for panel in self.protocol.panels)
         return self.protocol.hash({name: self.ear(name).identity for name in names})
 
     def hear(self, clips: ClipSet, *, copies: bool = True) -> dict[str, Evidence]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from html import escape
+from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from ezaudio.evaluation.compare import of_entry
 from ezaudio.evaluation.finished_runs import memory_of_run, model_of_run
 from ezaudio.evaluation.pictures import PALETTE, Dot, Line, dot_plot, line_plot, side_by_side
 from ezaudio.evaluation.report.markdown import heading, interval_note
+from ezaudio.evaluation.report.text_page import text_page
 from ezaudio.evaluation.results import Results, Row, column_title, show
 from ezaudio.evaluation.run import Setup, evaluate, make_all, require_extractors
 from ezaudio.evaluation.systems.base import Order
@@ -151,7 +152,7 @@ def run_cells(path: Path, settings: Mapping[str, Any], folder: Path) -> list[Cel
         of_entry(f"runs[{number}]", partial(_run, entry)) for number, entry in enumerate(entries)
     ]
     for run in runs:
-        models = sorted(map(str, Path().glob(run.model))) if "*" in run.model else [run.model]
+        models = sorted(glob(run.model)) if "*" in run.model else [run.model]
         if not models:
             raise InputError("model", run.model, "a pattern that finds model folders")
         for model in models:
@@ -228,15 +229,7 @@ def write_sweep(
     rows = {row.title: row for row in results.systems}
     table = sweep_markdown(cells, results, layout)
     drawn = sweep_plots(cells, results) + size_plots(cells)
-    plots = "".join(f"<figure>{plot}</figure>" for plot in drawn)
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1"><title>Sweep</title>'
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:1rem auto;"
-        "padding:0 1rem}figure{display:inline-block;width:min(100%,520px);margin:.5rem}"
-        "pre{overflow-x:auto}</style>"
-        f"{plots}<pre>{escape(table)}</pre></html>"
-    )
+    page = text_page("Sweep", table, pictures=drawn, width_px=1100)
     values = {
         "cells": [cell.model_dump(mode="json") for cell in cells],
         "results": results.model_copy(

@@ -126,10 +126,14 @@ def test_three_listeners_a_killed_server_and_no_answer_lost(served, browser, fol
     assert len(kept) == 3 * len(study.trials)
     found = listening_report(study, Answers(folder / ANSWERS_FILE).all())
     assert sum(one.answers for one in found.listeners) == 27
+    assert found.left_out == 0  # all were heard to their end, or long enough
 
     assert run(["listen", "report", str(folder), "-o", str(folder / "report")]) == 0
     page = browser.page((folder / "report" / "listening.html").as_uri())
     assert page.run("document.querySelectorAll('svg circle').length") >= 6  # 3 systems, OVL, REL
+    assert page.run("document.querySelectorAll('table').length") == 2
+    rows = "[...document.querySelectorAll('table')[0].rows].map(r => r.cells[0].textContent)"
+    assert page.run(rows) == ["system", "ours", "theirs", "reference"]
     assert "Krippendorff" in page.run("document.body.textContent")
     assert page.run("performance.getEntriesByType('resource').length") == 0
     if pictures:
