@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.evaluation.listening.browser import Browser, require_browser
 from tests.tiny_model import FakeTextConfig, write_tiny_model
 
 from ezaudio.audio import write_audio
@@ -49,6 +50,14 @@ FAKE = Protocol(
         Panel(extractor="waveform", metrics=("silent", "clipped", "duration_error")),
     ),
 )
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A real browser; see `require_browser` for where there is none."""
+    made = Browser(require_browser(), tmp_path / "profile")
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,16 +4,20 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
-from ezaudio.errors import InputError
+from ezaudio.checkpoints import load_module
+from ezaudio.errors import CheckpointError, InputError
 from ezaudio.evaluation.clips import Item
 from ezaudio.evaluation.pictures import Dot, Line, dot_plot, line_plot, palette_png, side_by_side
 from ezaudio.evaluation.results import Score, show
-from ezaudio.evaluation.sweep import grid_cells, run_cells
+from ezaudio.evaluation.sweep import different, grid_cells, run_cells, size_plots
 from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig, EzAudioSystem
 from ezaudio.pipelines.catalogue import read_card
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_one(system: EzAudioSystem, folder: Path) -> None:
@@ -27,12 +31,22 @@ class TestGrid:
         cells = grid_cells(
             "starter",
             {"steps": 10},
-            {"guidance_scale": [1, 3, 5], "guidance_rescale": [0, 0.75], "sampler": []},
+            {"guidance_scale": [2, 3, 5], "guidance_rescale": [0, 0.75], "sampler": []},
         )
         assert len({cell.name for cell in cells}) == 6
         assert {cell.series for cell in cells} == {"guidance_rescale 0", "guidance_rescale 0.75"}
-        assert sorted({cell.x for cell in cells}) == [1, 3, 5]
+        assert sorted({cell.x for cell in cells}) == [2, 3, 5]
         assert cells[-1].settings == {"steps": 10, "guidance_scale": 5, "guidance_rescale": 0.75}
+
+    def test_without_guidance_nothing_is_rescaled_and_one_cell_is_made_for_all_curves(self):
+        axes = {"guidance_scale": [1, 3], "guidance_rescale": [0, 0.75]}
+        cells = grid_cells("starter", {}, axes)
+        alone = [cell for cell in cells if cell.x == 1]
+        assert [cell.series for cell in alone] == ["guidance_rescale 0", "guidance_rescale 0.75"]
+        assert len({cell.name for cell in alone}) == 1
+        assert alone[0].made_with == alone[1].made_with
+        assert alone[0].labels["guidance_rescale"] == "any"
+        assert len(different(cells)) == 3
 
     def test_names_may_run_along_a_table_that_has_no_curve(self):
         assert {cell.x for cell in grid_cells("m", {}, {"sampler": ["ddim", "heun"]})} == {None}
@@ -80,6 +94,55 @@ class TestRuns:
         assert [*own.facts()["files"].values()] == [*other.facts()["files"].values()]
         make_one(own, tmp_path / "sounds")
 
+    def test_the_checkpoints_of_a_run_become_a_curve_of_the_averages_that_measured_best(
+        self, model, tmp_path
+    ):
+        network = load_module(model / read_card(model).dit, kind="dit")
+        run = tmp_path / "runs" / "sola"
+        for step, best in ((100, "present"), (200, "slow")):
+            folder = run / "checkpoints" / f"{step:09}"
+            folder.mkdir(parents=True)
+            shadow = {
+                f"network.{name}": (1 - step / 2000) * x for name, x in network.tensors.items()
+            }
+            state = {
+                "network": dict(network.tensors),
+                "averages": {"updates": step, "shadows": {"slow": shadow}},
+                "choice": {"present": 0.5, "slow": 0.9 if best == "present" else 0.4},
+            }
+            torch.save(state, folder / "state.pt")
+        entry = {"label": "SOLA", "model": f"{run}/checkpoints/*", "base": str(model)}
+        (tmp_path / "runs.yaml").write_text(yaml.safe_dump({"runs": [entry]}))
+        with pytest.raises(CheckpointError, match="has not ended"):
+            run_cells(tmp_path / "runs.yaml", {}, tmp_path / "out")
+        shutil.copy(model / read_card(model).dit, run / "dit.safetensors")
+        log = '{"step": 1, "memory_gib": 0.5}\nhalf a li\n{"step": 2, "memory_gib": 0.75}\n'
+        (run / "log.jsonl").write_text(log)
+        cells = run_cells(tmp_path / "runs.yaml", {"steps": 1}, tmp_path / "out")
+        assert [cell.x for cell in cells] == [100, 200]
+        first, second = (load_module(Path(c.model) / "dit.safetensors", kind="dit") for c in cells)
+        for name, value in network.tensors.items():
+            torch.testing.assert_close(first.tensors[name], value)
+            torch.testing.assert_close(second.tensors[name], 0.9 * value)
+        assert [cell.labels["memory (GiB)"] for cell in cells] == [0.75, 0.75]
+        titles = [ElementTree.fromstring(plot).attrib["aria-label"] for plot in size_plots(cells)]
+        assert titles == ["parameters (M)", "memory (GiB)"]
+        system = EzAudioConfig(name="a", model=cells[1].model, settings={"steps": 1}).build()
+        make_one(system, tmp_path / "sounds")
+
+    @pytest.mark.parametrize(
+        ("entry", "field"),
+        [
+            ("{label: a}", r"runs\[0\].model"),
+            ("{label: a, model: b, x: 1}", r"runs\[0\].x"),
+            ("", r"runs\[0\].entry"),
+        ],
+    )
+    def test_an_entry_that_is_wrong_is_named(self, tmp_path, entry, field):
+        (tmp_path / "runs.yaml").write_text(f"runs: [{entry or 3}]\n")
+        with pytest.raises(InputError, match=field):
+            run_cells(tmp_path / "runs.yaml", {}, tmp_path / "out")
+
     def test_a_pattern_that_finds_nothing_is_refused(self, tmp_path):
         (tmp_path / "runs.yaml").write_text("runs: [{label: x, model: 'nowhere/*'}]\n")
         with pytest.raises(InputError, match="nowhere"):
@@ -97,6 +160,19 @@ class TestPictures:
         places = [float(part.split('"')[1]) for part in text.split("<circle cx=")[1:]]
         assert places[0] < places[1]
         assert "b &lt;&amp;&gt;" in text
+
+    def test_an_anchor_far_away_does_not_squeeze_what_is_compared(self):
+        near = [Dot("ours", 63.0, 43.0, 83.0), Dot("real", 20.0)]
+        far = [Dot("silence", 6092.0, yields=True), Dot("noise", 90.0, yields=True)]
+        text = dot_plot("FD", [*near, *far])
+        root = ElementTree.fromstring(text)
+        circles = [float(c.attrib["cx"]) for c in root.iter(f"{SVG}circle")]
+        assert len(circles) == 3
+        assert max(circles) - min(circles) > 150  # of 354 pixels
+        said = [t.text for t in root.iter(f"{SVG}text")]
+        assert "6092 ▸" in said
+        everything = dot_plot("FD", [*near, Dot("noise", 90.0, yields=True)])
+        assert everything.count("<circle") == 3
 
     def test_equal_numbers_can_be_drawn_too(self):
         assert "<svg" in dot_plot("x", [Dot("a", 0.0), Dot("b", 0.0)])

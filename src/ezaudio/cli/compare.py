@@ -8,18 +8,18 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ezaudio.cli.evaluate import Copies, Paper, progress_lines
+from ezaudio.cli.evaluate import Copies, Paper, Processes, progress_lines
 from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import check_names
 from ezaudio.evaluation.compare import differences, read_systems
-from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.prepare import EvaluationOptions, make_folder, prepare
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate as score
-from ezaudio.evaluation.run import make
+from ezaudio.evaluation.run import make_all, require_extractors
 from ezaudio.evaluation.systems.peers import known_entries, peer_entries
 
 
@@ -39,6 +39,7 @@ def compare(
     only: Annotated[
         list[str] | None, typer.Option(help="Name of a system; the others wait. Repeatable.")
     ] = None,
+    processes: Processes = 1,
     copies: Copies = False,
     paper: Paper = False,
     show_peers: Annotated[
@@ -56,11 +57,11 @@ def compare(
         raise InputError("systems", None, "a YAML file of systems, and --output FOLDER")
     if all(path.suffix == ".json" for path in systems):
         results = joined([Results.load(path) for path in systems])
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
     elif len(systems) > 1:
         raise InputError("systems", [str(path) for path in systems], "one YAML file")
     else:
-        found = _measured(systems[0], output, only or [], copies, quiet, given)
+        found = _measured(systems[0], output, only or [], processes, copies, quiet, given)
         if found is None:
             return
         results = found
@@ -69,7 +70,13 @@ def compare(
 
 
 def _measured(
-    file: Path, output: Path, only: list[str], copies: bool, quiet: bool, given: dict[str, Any]
+    file: Path,
+    output: Path,
+    only: list[str],
+    processes: int,
+    copies: bool,
+    quiet: bool,
+    given: dict[str, Any],
 ) -> Results | None:
     configs = read_systems(file)
     unknown = sorted(set(only) - {config.name for config in configs})
@@ -80,10 +87,13 @@ def _measured(
     with progress_lines(quiet=quiet) as progress:
         order, setup = prepare(options, output, copies=copies, progress=progress)
         check_names(order.items)
-        for system in built:
-            if not only or system.name in only:
-                make(system, order, setup)
-        if only or order.shard[1] > 1:
+        scored = not only and order.shard[1] == 1
+        if scored:
+            require_extractors(setup)
+        pairs = zip(configs, built, strict=True)
+        wanted = [pair for pair in pairs if not only or pair[1].name in only]
+        make_all(wanted, order, setup, processes=processes)
+        if not scored:
             note("made; run again without --only and --shard to score", quiet=quiet)
             return None
         return score(built, order, setup)

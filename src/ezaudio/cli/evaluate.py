@@ -19,7 +19,7 @@ from ezaudio.evaluation.hearing import Progress
 from ezaudio.evaluation.prepare import EvaluationOptions, prepare
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.run import evaluate as score
-from ezaudio.evaluation.run import in_processes, make
+from ezaudio.evaluation.run import make_all, require_extractors
 from ezaudio.evaluation.systems import AnyConfig
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.evaluation.systems.folder import FolderConfig
@@ -29,6 +29,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the model, as NAME=VALUE; repeatable."),
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")]
 Processes = Annotated[int, typer.Option(help="Make sounds in so many processes.", min=1)]
 Copies = Annotated[
     bool, typer.Option("--copies", help="Look for copies of the manifest's `train` recordings.")
@@ -52,7 +53,7 @@ def evaluate(
     ] = None,
     output: Folder,
     settings: Settings = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto.")] = "auto",
+    device: Device = "auto",
     processes: Processes = 1,
     copies: Copies = False,
     unpaired: Unpaired = False,
@@ -68,11 +69,11 @@ def evaluate(
         order, setup = prepare(
             options, output, sounds=sounds, copies=copies, unpaired=unpaired, progress=progress
         )
-        if processes > 1:
-            in_processes(config, order, setup, processes)
-        else:
-            make(system, order, setup)
-        if order.shard[1] > 1:
+        scored = order.shard[1] == 1
+        if scored and model is not None:
+            require_extractors(setup)
+        make_all([(config, system)], order, setup, processes=processes)
+        if not scored:
             note(f"share {options.shard} is made; score without --shard", quiet=quiet)
             return
         results = score([system], order, setup)

@@ -8,8 +8,16 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ezaudio.cli.evaluate import Folder, Settings, progress_lines, read_settings
+from ezaudio.cli.evaluate import (
+    Device,
+    Folder,
+    Processes,
+    Settings,
+    progress_lines,
+    read_settings,
+)
 from ezaudio.cli.options import Quiet, options_from, part_of
+from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.prepare import EvaluationOptions, prepare
@@ -39,6 +47,8 @@ def sweep(
     steps: _axis("Numbers of steps") = None,  # type: ignore[valid-type]
     sampler: _axis("Samplers") = None,  # type: ignore[valid-type]
     settings: Settings = None,
+    device: Device = "auto",
+    processes: Processes = 1,
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
@@ -61,7 +71,10 @@ def sweep(
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     with progress_lines(quiet=quiet) as progress:
         order, setup = prepare(options, output, progress=progress)
-        results = measure(cells, order, setup)
+        results = measure(cells, order, setup, processes=processes, device=device)
+    if results is None:
+        note(f"share {options.shard} is made; score without --shard", quiet=quiet)
+        return
     for path in write_sweep(cells, results, output, layout):
         print(path)
 

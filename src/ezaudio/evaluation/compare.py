@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -17,6 +19,8 @@ from ezaudio.evaluation.metrics import METRICS
 from ezaudio.evaluation.report.markdown import heading
 from ezaudio.evaluation.results import Results, Row, column_title
 from ezaudio.evaluation.systems import AnyConfig, read_system
+
+Read = TypeVar("Read")
 
 
 def read_systems(path: Path) -> list[AnyConfig]:
@@ -35,12 +39,27 @@ def read_systems(path: Path) -> list[AnyConfig]:
     listed_well = isinstance(entries, list) and all(isinstance(e, dict) for e in entries)
     if not entries or not listed_well:
         raise InputError("systems", str(path), "a YAML file with a list `systems` of mappings")
-    configs = [read_system(entry) for entry in entries]
+    configs = [
+        of_entry(f"systems[{number}]", partial(read_system, entry))
+        for number, entry in enumerate(entries)
+    ]
     names = [config.name for config in configs]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise InputError("name", listed(twice), "each system once")
     return configs
+
+
+def of_entry(place: str, read: Callable[[], Read]) -> Read:
+    """Read an entry of a list in a file; an error names the list, the entry and its field.
+
+    Raises:
+        InputError: the entry is not allowed.
+    """
+    try:
+        return read()
+    except InputError as error:
+        raise InputError(f"{place}.{error.field}", error.got, error.allowed) from None
 
 
 def differences(results: Results, folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ezaudio.errors import CheckpointError, InputError
+from ezaudio.errors import CheckpointError, DownloadError, InputError
 from ezaudio.evaluation.metrics.copies import FRAMES_PER_S, copy_prints
 from ezaudio.evaluation.metrics.faults import sound_facts
 from ezaudio.extractors import passt, starter_tagger, vggish
@@ -158,7 +158,10 @@ def _clap(repository: str, name: str) -> Callable[[Path | None], Ear]:
             from ezaudio.extractors import clap  # type: ignore[attr-defined,unused-ignore]
         except ImportError:
             raise CheckpointError(f"{name}: this installation has no CLAP extractor") from None
-        network = clap.load_clap(repository, path=path)
+        try:
+            network = clap.load_clap(repository, path=path)
+        except DownloadError as error:
+            raise DownloadError(f"{error} (here: `--weights {name}=FOLDER`)") from None
 
         @torch.inference_mode()
         def hear(samples: Samples, rate: int) -> Mapping[str, Array]:

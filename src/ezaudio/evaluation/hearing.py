@@ -71,7 +71,7 @@ class Listener:
     @property
     def hash(self) -> str:
         """Of the protocol with these weights."""
-        names = {panel.extractor for panel in self.protocol.panels}
+        names = dict.fromkeys(panel.extractor for panel in self.protocol.panels)
         return self.protocol.hash({name: self.ear(name).identity for name in names})
 
     def hear(self, clips: ClipSet, *, copies: bool = True) -> dict[str, Evidence]:
@@ -93,6 +93,11 @@ class Listener:
             panel.extractor: self._evidence(panel, clips, contents)
             for panel in panels or self.protocol.panels
         }
+
+    def content_of(self, clips: ClipSet) -> str:
+        """Twelve hexadecimal digits over the names and contents of clips, whatever their order."""
+        pairs = sorted(zip(clips.names, self._hashes(clips), strict=True))
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:12]
 
     def fill_bank(self, training: ClipSet) -> None:
         """Take the prints of training recordings, to find copies of them."""

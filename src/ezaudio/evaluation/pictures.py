@@ -18,6 +18,7 @@ PALETTE = ("#4b3f8f", "#c8553d", "#2a7f62", "#b8860b", "#3a6ea5", "#8c4a7f")
 _INK, _FAINT = "#26262e", "#d8d8e0"
 _FLOOR_DB = -80.0
 _BESIDE = 5.0
+_REACH = 3.0
 _VIEW_BOX = re.compile(r'viewBox="0 0 (\d+) (\d+)"')
 
 
@@ -31,6 +32,7 @@ class Dot:
         low: lower end of the interval, where it has one.
         high: upper end.
         colour: of the dot.
+        yields: whether it may lie beyond the scale, where it would squeeze the others.
     """
 
     label: str
@@ -38,6 +40,12 @@ class Dot:
     low: float | None = None
     high: float | None = None
     colour: str = PALETTE[0]
+    yields: bool = False
+
+    @property
+    def ends(self) -> list[float]:
+        """All its numbers."""
+        return [v for v in (self.value, self.low, self.high) if v is not None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ def dot_plot(title: str, dots: Sequence[Dot]) -> str:
     """Numbers below each other on one scale, with their intervals."""
     width, left, right, row = 560, 190, 16, 24
     height = 34 + row * len(dots) + 24
-    ends = [v for d in dots for v in (d.value, d.low, d.high) if v is not None]
+    ends, beyond = _ends(dots)
     scale = _Scale(min(ends), max(ends), left, width - right)
     parts = [_text(left, 18, title, weight="600")]
     for value in scale.ticks():
@@ -71,6 +79,12 @@ def dot_plot(title: str, dots: Sequence[Dot]) -> str:
     for index, dot in enumerate(dots):
         y = 42 + row * index
         parts.append(_text(left - 8, y + 4, dot.label, anchor="end"))
+        if dot in beyond:
+            over = dot.value > max(ends)
+            said = f"{dot.value:.4g} ▸" if over else f"◂ {dot.value:.4g}"
+            place, anchor = (width - right, "end") if over else (left, "start")
+            parts.append(_text(place, y + 4, said, anchor=anchor, size=11))
+            continue
         if dot.low is not None and dot.high is not None:
             parts.append(
                 f'<line x1="{scale(dot.low):.1f}" x2="{scale(dot.high):.1f}" y1="{y}" y2="{y}" '
@@ -78,6 +92,17 @@ def dot_plot(title: str, dots: Sequence[Dot]) -> str:
             )
         parts.append(f'<circle cx="{scale(dot.value):.1f}" cy="{y}" r="4.5" fill="{dot.colour}"/>')
     return _svg(width, height, title, parts)
+
+
+def _ends(dots: Sequence[Dot]) -> tuple[list[float], list[Dot]]:
+    """Ends of the scale, and the dots beyond it: more than three widths of the others away."""
+    firm = [v for dot in dots if not dot.yields for v in dot.ends]
+    if not firm:
+        return [v for dot in dots for v in dot.ends], []
+    reach = _REACH * (max(firm) - min(firm)) or max(map(abs, firm))
+    low, high = min(firm) - reach, max(firm) + reach
+    beyond = [d for d in dots if d.yields and not low <= min(d.ends) <= max(d.ends) <= high]
+    return [v for dot in dots if dot not in beyond for v in dot.ends], beyond
 
 
 def line_plot(title: str, x_title: str, y_title: str, lines: Sequence[Line]) -> str:

@@ -94,10 +94,7 @@ def prepare(
     if reference is not None and not unpaired:
         durations = {item.name: item.duration_s for item in reference.items}
         items = [replace(i, duration_s=i.duration_s or durations.get(i.name)) for i in items]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from None
+    make_folder(folder)
     order = Order(
         items=tuple(items),
         seeds=options.seeds,
@@ -107,6 +104,18 @@ def prepare(
         batch_size=options.batch_size,
     )
     return order, setup
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from None
 
 
 def read_shard(text: str) -> tuple[int, int]:

@@ -87,6 +87,7 @@ class Results(Config):
         weights: identity of each extractor's weights.
         clip_set: hash of the names of the clips.
         reference: title of the recordings; None where there were none.
+        recordings: hash of their names and contents.
         rows: systems, floors, anchors.
         seconds: time by stage.
         notes: what a reader has to know.
@@ -98,6 +99,7 @@ class Results(Config):
     weights: dict[str, str]
     clip_set: str
     reference: str | None = None
+    recordings: str | None = None
     rows: tuple[Row, ...]
     seconds: dict[str, float] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -154,13 +156,18 @@ def joined(parts: Sequence[Results]) -> Results:
     """Put the systems of several results into one table.
 
     Raises:
-        InputError: they were measured under different protocols, weights, or clips.
+        InputError: they were measured under different protocols, weights, clips, or against
+            different recordings.
     """
     names = [f"{index + 1}: {part.systems[0].title}" for index, part in enumerate(parts)]
     require_one_hash(dict(zip(names, (part.hash for part in parts), strict=True)))
     sets = {part.clip_set for part in parts}
     if len(sets) > 1:
         raise InputError("clips", sorted(sets), f"the same clips, as in {names[0]}")
+    heard = {part.recordings for part in parts}
+    if len(heard) > 1:
+        got = sorted(str(content) for content in heard)
+        raise InputError("recordings", got, f"the same recordings, as in {names[0]}")
     first = parts[0]
     systems = [row for part in parts for row in part.systems]
     others = [row for row in first.rows if row.kind != "system"]

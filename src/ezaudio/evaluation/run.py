@@ -61,9 +61,37 @@ class Setup:
         )
 
 
+def require_extractors(setup: Setup) -> None:
+    """Open everything that will listen, before sounds are made that nobody could score.
+
+    Raises:
+        CheckpointError: weights are absent; the message says where they come from.
+        DownloadError: they cannot be fetched.
+    """
+    _ = setup.listener().hash
+
+
 def make(system: System, order: Order, setup: Setup) -> None:
     """Make the sounds of a shard; what is there already is left alone."""
     system.make(order, setup.folder / "sounds" / system.name, progress=setup.progress)
+
+
+def make_all(
+    systems: Sequence[tuple[object, System]], order: Order, setup: Setup, *, processes: int = 1
+) -> None:
+    """Make the sounds of several systems, one after the other.
+
+    Args:
+        systems: the config of each and what it built.
+        order: what is asked.
+        setup: of the evaluation.
+        processes: how many share the work of each system; a shard of an order is not shared again.
+    """
+    for config, system in systems:
+        if processes > 1 and order.shard[1] == 1:
+            in_processes(config, order, setup, processes)
+        else:
+            make(system, order, setup)
 
 
 def in_processes(config: object, order: Order, setup: Setup, processes: int) -> None:
@@ -115,6 +143,7 @@ def evaluate(systems: Sequence[System], order: Order, setup: Setup) -> Results:
         weights={p.extractor: listener.ear(p.extractor).identity for p in setup.protocol.panels},
         clip_set=clip_set,
         reference=None if setup.reference is None else setup.reference.title,
+        recordings=None if setup.reference is None else listener.content_of(setup.reference),
         rows=tuple(rows),
         seconds={stage: round(value, 3) for stage, value in listener.seconds.items()},
         notes=_notes(setup, rows),

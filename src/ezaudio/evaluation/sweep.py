@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
+from functools import partial
+from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +21,13 @@ from pydantic import Field
 from ezaudio.checkpoints import read_module_info, write_bytes
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.finished_runs import model_of_run
+from ezaudio.evaluation.compare import of_entry
+from ezaudio.evaluation.finished_runs import memory_of_run, model_of_run
 from ezaudio.evaluation.pictures import PALETTE, Dot, Line, dot_plot, line_plot, side_by_side
 from ezaudio.evaluation.report.markdown import heading, interval_note
+from ezaudio.evaluation.report.text_page import text_page
 from ezaudio.evaluation.results import Results, Row, column_title, show
-from ezaudio.evaluation.run import Setup, evaluate, make
+from ezaudio.evaluation.run import Setup, evaluate, make_all, require_extractors
 from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.pipelines.catalogue import find_model
@@ -32,6 +35,7 @@ from ezaudio.pipelines.catalogue import find_model
 SHOWN = ("fd", "clap", "caption", "kl", "kad")
 """Metrics that are drawn."""
 
+PARAMETERS, MEMORY, STATE = "parameters (M)", "memory (GiB)", "training state (GB)"
 Layout = Literal["grid", "table-1", "table-2", "figure-2"]
 _LABEL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "table-1": ("captions", "mask_modelling"),
@@ -58,6 +62,14 @@ class Cell(Config):
     labels: dict[str, Any] = Field(default_factory=dict)
     series: str = ""
     x: float | None = None
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """Settings without those that change nothing: at a CFG scale of 1 nothing is rescaled."""
+        settings = dict(self.settings)
+        if settings.get("guidance_scale") == 1 and "guidance_rescale" in settings:
+            settings["guidance_rescale"] = 0.0
+        return settings
 
 
 class Run(Config):
@@ -94,22 +106,27 @@ def grid_cells(
     if not axes:
         raise InputError("guidance_scale", None, "values of at least one setting, such as 1,3,5")
     along = next((name for name, values in axes.items() if len(values) > 1), next(iter(axes)))
-    cells = []
-    for chosen in itertools.product(*axes.values()):
-        values = dict(zip(axes, chosen, strict=True))
-        others = {name: value for name, value in values.items() if name != along}
-        number = values[along]
-        cells.append(
-            Cell(
-                name=",".join(f"{name}={value}" for name, value in values.items()),
-                model=model,
-                settings={**settings, **values},
-                labels=values,
-                series=", ".join(f"{name} {value}" for name, value in others.items()) or model,
-                x=float(number) if isinstance(number, int | float) else None,
-            )
-        )
-    return cells
+    return [
+        _grid_cell(model, settings, dict(zip(axes, chosen, strict=True)), along)
+        for chosen in itertools.product(*axes.values())
+    ]
+
+
+def _grid_cell(
+    model: str, settings: Mapping[str, Any], values: Mapping[str, Any], along: str
+) -> Cell:
+    others = {name: value for name, value in values.items() if name != along}
+    number, labels = values[along], dict(values)
+    if {**settings, **values}.get("guidance_scale") == 1 and "guidance_rescale" in labels:
+        labels["guidance_rescale"] = "any"  # the same sounds, made once
+    return Cell(
+        name=",".join(f"{name}={value}" for name, value in labels.items()),
+        model=model,
+        settings={**settings, **values},
+        labels=labels,
+        series=", ".join(f"{name} {value}" for name, value in others.items()) or model,
+        x=float(number) if isinstance(number, int | float) else None,
+    )
 
 
 def run_cells(path: Path, settings: Mapping[str, Any], folder: Path) -> list[Cell]:
@@ -131,14 +148,17 @@ def run_cells(path: Path, settings: Mapping[str, Any], folder: Path) -> list[Cel
     if not isinstance(entries, list) or not entries:
         raise InputError("runs", str(path), "a YAML file with a list `runs`")
     cells = []
-    for run in [load_config(Run, entry) for entry in entries]:
-        models = sorted(map(str, Path().glob(run.model))) if "*" in run.model else [run.model]
+    runs = [
+        of_entry(f"runs[{number}]", partial(_run, entry)) for number, entry in enumerate(entries)
+    ]
+    for run in runs:
+        models = sorted(glob(run.model)) if "*" in run.model else [run.model]
         if not models:
             raise InputError("model", run.model, "a pattern that finds model folders")
         for model in models:
             step = re.search(r"(\d+)\D*$", Path(model).name) if len(models) > 1 else None
             name = run.label if step is None else f"{run.label} @ {int(step[1])}"
-            labels = {"run": run.label, **run.columns}
+            labels = {"run": run.label, **run.columns, **_memory_of(model)}
             if step is not None:
                 labels["step"] = int(step[1])
             name = re.sub(r"[^\w@.+-]+", "-", name)
@@ -156,24 +176,50 @@ def run_cells(path: Path, settings: Mapping[str, Any], folder: Path) -> list[Cel
     return cells
 
 
+def _run(entry: Any) -> Run:
+    if not isinstance(entry, dict):
+        raise InputError("entry", entry, "a mapping with `label` and `model`")
+    return load_config(Run, entry)
+
+
 def _size_of(model: str) -> dict[str, Any]:
     """Parameters of the network, and what its weights and Adam's state take in float32."""
     found = find_model(model)
     if found.folder is None:
         return {}
     count = read_module_info(found.folder / found.card.dit).parameters
-    return {"parameters (M)": round(count / 1e6, 1), "training state (GB)": round(16e-9 * count, 2)}
+    return {PARAMETERS: round(count / 1e6, 1), STATE: round(16e-9 * count, 2)}
 
 
-def measure(cells: Sequence[Cell], order: Order, setup: Setup) -> Results:
-    """Make and score all cells; floors and anchors once."""
-    systems = [
-        EzAudioConfig(name=cell.name, model=cell.model, settings=cell.settings).build()
-        for cell in cells
+def _memory_of(model: str) -> dict[str, Any]:
+    """The most memory that a run says it held."""
+    held = memory_of_run(Path(model))
+    return {} if held is None else {MEMORY: round(held, 2)}
+
+
+def different(cells: Sequence[Cell]) -> list[Cell]:
+    """One cell for each name: cells that make the same sounds share theirs."""
+    return list({cell.name: cell for cell in cells}.values())
+
+
+def measure(
+    cells: Sequence[Cell], order: Order, setup: Setup, *, processes: int = 1, device: str = "auto"
+) -> Results | None:
+    """Make and score all cells; floors and anchors once.
+
+    Returns:
+        The scores; None when only a share of the sounds was asked for.
+    """
+    configs = [
+        EzAudioConfig(name=cell.name, model=cell.model, settings=cell.made_with, device=device)
+        for cell in different(cells)
     ]
-    for system in systems:
-        make(system, order, setup)
-    return evaluate(systems, order, replace(setup, anchors=()))
+    systems = [config.build() for config in configs]
+    scored = order.shard[1] == 1
+    if scored:
+        require_extractors(setup)
+    make_all(list(zip(configs, systems, strict=True)), order, setup, processes=processes)
+    return evaluate(systems, order, replace(setup, anchors=())) if scored else None
 
 
 def write_sweep(
@@ -182,16 +228,8 @@ def write_sweep(
     """Write `sweep.json`, `sweep.md`, `sweep.html` and, where there are curves, `sweep.svg`."""
     rows = {row.title: row for row in results.systems}
     table = sweep_markdown(cells, results, layout)
-    drawn = sweep_plots(cells, results)
-    plots = "".join(f"<figure>{plot}</figure>" for plot in drawn)
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1"><title>Sweep</title>'
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:1rem auto;"
-        "padding:0 1rem}figure{display:inline-block;width:min(100%,520px);margin:.5rem}"
-        "pre{overflow-x:auto}</style>"
-        f"{plots}<pre>{escape(table)}</pre></html>"
-    )
+    drawn = sweep_plots(cells, results) + size_plots(cells)
+    page = text_page("Sweep", table, pictures=drawn, width_px=1100)
     values = {
         "cells": [cell.model_dump(mode="json") for cell in cells],
         "results": results.model_copy(
@@ -219,7 +257,7 @@ def sweep_markdown(cells: Sequence[Cell], results: Results, layout: Layout) -> s
     columns = results.columns
     head = [*labels, "N", *(title for column in columns for title in _titles(column))]
     lines = [heading(results), "", _line(head), _line(["---"] * len(head))]
-    for cell in cells:
+    for cell in different(cells):
         row = rows[cell.name]
         shown = [text for column in columns for text in _shown(row, column)]
         count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
@@ -264,6 +302,16 @@ def sweep_plots(cells: Sequence[Cell], results: Results) -> list[str]:
         ]
         title = column_title(column)
         plots.append(line_plot(f"{title} ({column.partition('/')[0]})", x_title, title, lines))
+    return plots
+
+
+def size_plots(cells: Sequence[Cell]) -> list[str]:
+    """Parameters and memory of runs, as in Figure 2 (c) and (d); of settings there are none."""
+    plots = []
+    for label in (PARAMETERS, MEMORY, STATE):
+        known = {cell.series: cell.labels[label] for cell in cells if label in cell.labels}
+        if known and not (label == STATE and any(MEMORY in cell.labels for cell in cells)):
+            plots.append(dot_plot(label, [Dot(run[:26], float(n)) for run, n in known.items()]))
     return plots
 
 

@@ -12,12 +12,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def find_browser() -> str | None:
     """The first browser that is installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def is_required() -> bool:
+    """Whether a missing browser is a failure: `EZAUDIO_TEST_BROWSER=required`, as CI has it."""
+    return os.environ.get("EZAUDIO_TEST_BROWSER") == "required"
+
+
+def require_browser() -> str:
+    """The browser; without one the test is skipped, or fails where one is required."""
+    program = find_browser()
+    if program is None:
+        reason = f"no browser on this machine: none of {', '.join(NAMES)}"
+        (pytest.fail if is_required() else pytest.skip)(reason)
+    return program
 
 
 class Browser:
@@ -27,6 +43,8 @@ class Browser:
         flags = [
             "--headless", "--no-sandbox", "--disable-gpu", "--mute-audio", "--no-first-run",
             "--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage",
+            "--disable-quic", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", "--hide-scrollbars",
             f"--user-data-dir={folder}", "--remote-debugging-pipe",
         ]  # fmt: skip
         # The browser reads its file 3 and writes its file 4.
@@ -99,7 +117,7 @@ class Page:
 
     def go(self, address: str) -> None:
         self.call("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete' && location.protocol === 'http:'")
+        self.wait("document.readyState === 'complete' && location.protocol !== 'about:'")
 
     def run(self, script: str) -> Any:
         reply = self.call(
@@ -132,6 +150,8 @@ class Page:
         self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=points)
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
-    def picture(self, path: Path) -> None:
-        content = self.call("Page.captureScreenshot", format="png")["data"]
+    def picture(self, path: Path, *, whole: bool = False) -> None:
+        content = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)[
+            "data"
+        ]
         path.write_bytes(base64.b64decode(content))

@@ -56,6 +56,19 @@ def test_scores_are_those_of_the_answers(study):
     assert pair.p == 0
 
 
+def test_a_sound_that_is_shorter_than_most_still_counts_when_it_was_heard(study):
+    answers = [a for code in ("a", "b", "c") for a in said(study, code, seconds=0.18)]
+    assert listening_report(study, answers).left_out == 0
+
+
+def test_intervals_end_with_the_scale(study):
+    answers = [a for code, more in (("a", 0), ("b", 1)) for a in said(study, code, bonus=more)]
+    found = listening_report(study, answers)
+    ends = [end for one in found.scores["rel"].values() for end in (one.low, one.high)]
+    assert 5.0 in ends  # two listeners are few
+    assert all(1.0 <= end <= 5.0 for end in ends)
+
+
 def test_who_fails_the_checks_is_left_out_by_name(study):
     answers = [a for code in ("a", "b") for a in said(study, code)]
     answers += list(said(study, "robot", bonus=1, obey=False))

@@ -11,14 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.evaluation.listening.browser import Browser, Page, find_browser
+from tests.evaluation.listening.browser import Browser, Page
 
+from ezaudio.cli.main import run
 from ezaudio.evaluation.listening.answers import ANSWERS_FILE, Answers
 from ezaudio.evaluation.listening.report import listening_report
-
-PROGRAM = find_browser()
-needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
-CURRENT = "document.querySelector('#count').textContent + '|' + trial"
 
 
 class Served:
@@ -48,18 +45,10 @@ class Served:
 
 
 @pytest.fixture
-def served(folder: Path) -> Iterator[Served]:
+def served(browser: Browser, folder: Path) -> Iterator[Served]:
     server = Served(folder)
     yield server
     server.kill()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    assert PROGRAM is not None
-    made = Browser(PROGRAM, tmp_path / "profile")
-    yield made
-    made.close()
 
 
 def join(page: Page, code: str) -> None:
@@ -92,7 +81,6 @@ def rate(page: Page, ovl: int, rel: int, *, touch: bool, confirmed: bool = True)
     return trial
 
 
-@needs_browser
 def test_three_listeners_a_killed_server_and_no_answer_lost(served, browser, folder, study):
     address = f"http://127.0.0.1:{served.port}/"
     pages = {
@@ -138,9 +126,20 @@ def test_three_listeners_a_killed_server_and_no_answer_lost(served, browser, fol
     assert len(kept) == 3 * len(study.trials)
     found = listening_report(study, Answers(folder / ANSWERS_FILE).all())
     assert sum(one.answers for one in found.listeners) == 27
+    assert found.left_out == 0  # all were heard to their end, or long enough
+
+    assert run(["listen", "report", str(folder), "-o", str(folder / "report")]) == 0
+    page = browser.page((folder / "report" / "listening.html").as_uri())
+    assert page.run("document.querySelectorAll('svg circle').length") >= 6  # 3 systems, OVL, REL
+    assert page.run("document.querySelectorAll('table').length") == 2
+    rows = "[...document.querySelectorAll('table')[0].rows].map(r => r.cells[0].textContent)"
+    assert page.run(rows) == ["system", "ours", "theirs", "reference"]
+    assert "Krippendorff" in page.run("document.body.textContent")
+    assert page.run("performance.getEntriesByType('resource').length") == 0
+    if pictures:
+        page.picture(Path(pictures) / "report.png", whole=True)
 
 
-@needs_browser
 def test_nothing_can_be_sent_before_listening_and_everything_fits_a_phone(served, browser):
     page = browser.page(f"http://127.0.0.1:{served.port}/", phone=True)
     join(page, "anna")

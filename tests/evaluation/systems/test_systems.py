@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -13,9 +14,16 @@ from tests.evaluation.conftest import write_sounds
 from ezaudio.audio import read_audio, read_metadata
 from ezaudio.errors import InputError, OutputError
 from ezaudio.evaluation.clips import Item
+from ezaudio.evaluation.paper import published
 from ezaudio.evaluation.systems import SYSTEMS, Order, read_system
 from ezaudio.evaluation.systems.command import CommandConfig
-from ezaudio.evaluation.systems.diffusers_pipeline import as_channels, sample_rate_of
+from ezaudio.evaluation.systems.diffusers_pipeline import (
+    LENGTH_ARGUMENTS,
+    DiffusersConfig,
+    as_channels,
+    hash_of_folder,
+    sample_rate_of,
+)
 from ezaudio.evaluation.systems.folder import FolderConfig
 from ezaudio.evaluation.systems.naming import Naming
 from ezaudio.evaluation.systems.peers import known_entries, peer_entries
@@ -103,6 +111,27 @@ class TestCommand:
             config.build().make(ORDER, tmp_path / "out")
         assert not list((tmp_path / "out").rglob("*.wav"))
 
+    def test_a_list_that_is_cut_short_keeps_what_was_whole_and_goes_on_there(self, tmp_path):
+        script = tmp_path / "breaks.py"
+        script.write_text(
+            MANY + "    if index == 1 and row['name'] == 'c':\n        sys.exit('out of memory')\n"
+        )
+        items = (*ITEMS, Item("d", "rain", duration_s=0.25))
+        config = CommandConfig(
+            name="peer",
+            command=f"{sys.executable} {script} {{list}} {{folder}}",
+            naming="output_{index:03d}",
+        )
+        told = []
+        with pytest.raises(OutputError, match="out of memory"):
+            config.build().make(Order(items), tmp_path / "out")
+        made = [p.name for p in (tmp_path / "out").rglob("*.wav")]
+        assert made == ["a b.wav"]  # the second may have been half written
+        system = config.build()
+        system.make(Order(items), tmp_path / "out", progress=lambda *said: told.append(said))
+        assert told == [("make peer", 2, 2)]
+        assert len(system.sounds(Order(items), tmp_path / "out")[0].sources) == 3
+
     def test_a_command_without_a_sound_is_an_error_that_names_the_clip(self, tmp_path):
         config = CommandConfig(name="peer", command=f"{sys.executable} -c pass {{output}}")
         with pytest.raises(OutputError, match="no sound for a b"):
@@ -180,6 +209,46 @@ def test_the_rate_is_asked_of_the_vocoder_first():
     assert sample_rate_of(Pipeline()) == 16_000
     with pytest.raises(InputError, match="rate in Hz"):
         sample_rate_of(object())
+
+
+def test_a_pipeline_without_prompts_is_refused(tmp_path):
+    class Dance:
+        def __call__(self, audio_length_in_s: float, generator: object) -> None:
+            raise AssertionError
+
+    system = DiffusersConfig(name="x", model="nobody/none").build()
+    system._pipeline = Dance()
+    with pytest.raises(InputError, match="a prompt and a length"):
+        system.make(ORDER, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_model_in_the_same_folder_makes_other_sounds(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(b"1")
+    before = DiffusersConfig(name="x", model=str(tmp_path)).build().facts()
+    hash_of_folder.cache_clear()
+    (tmp_path / "weights.bin").write_bytes(b"2")
+    after = DiffusersConfig(name="x", model=str(tmp_path)).build().facts()
+    assert before["files"] != after["files"]
+
+
+def test_all_pipelines_of_diffusers_that_make_sounds_of_prompts_can_be_asked_for_a_length():
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    named = {e["pipeline"] for e in known_entries() if e["kind"] == "diffusers"}
+    for name in named:
+        arguments = inspect.signature(getattr(diffusers, name).__call__).parameters
+        assert {"prompt", "generator"} <= set(arguments)
+        assert set(LENGTH_ARGUMENTS) & set(arguments), name
+    assert {"AudioLDMPipeline", "AudioLDM2Pipeline", "StableAudioPipeline"} <= named
+
+
+@pytest.mark.parametrize(
+    ("title", "fd"),
+    [("EzAudio-XL", 14.98), ("xl", 14.98), ("L", 15.59), ("audioldm2-large", 25.03), ("x", None)],
+)
+def test_the_papers_numbers_stand_beside_the_system_they_are_of(title, fd):
+    found = published(title)
+    assert (None if found is None else found.fd) == fd
 
 
 @pytest.fixture(scope="module")

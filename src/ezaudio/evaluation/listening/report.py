@@ -8,7 +8,6 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,12 @@ from ezaudio.evaluation.listening.statistics import (
 )
 from ezaudio.evaluation.listening.study import Study, Trial
 from ezaudio.evaluation.pictures import PALETTE, Dot, dot_plot
+from ezaudio.evaluation.prepare import make_folder
+from ezaudio.evaluation.report.text_page import text_page
 from ezaudio.evaluation.results import number
 
 QUESTIONS = {"ovl": "OVL, overall quality", "rel": "REL, fit to the caption"}
+SCALE = (1.0, 5.0)
 CHECK_TOLERANCE = 0
 
 
@@ -39,12 +41,13 @@ class Screening:
     Attributes:
         most_failed_checks: a listener who fails more is left out.
         least_answers: a listener who rated fewer sounds is left out.
-        least_listened_s: an answer after less listening is left out.
+        least_listened_s: an answer after less listening is left out; less than the shortest
+            sound that can be rated.
     """
 
     most_failed_checks: int = 1
     least_answers: int = 1
-    least_listened_s: float = 0.3
+    least_listened_s: float = 0.1
 
 
 class Mos(Config):
@@ -196,10 +199,11 @@ def _ratings(
 
 def _mos(ratings: Ratings) -> Mos:
     interval, _ = clustered_mean(ratings)
+    low, high = np.clip([interval.low, interval.high], *SCALE)  # few listeners: may leave the scale
     return Mos(
         mean=interval.value,
-        low=number(interval.low),
-        high=number(interval.high),
+        low=number(float(low)),
+        high=number(float(high)),
         ratings=len(ratings.values),
     )
 
@@ -228,18 +232,11 @@ def write_listening_report(
     report: ListeningReport, study: Study, answers: Sequence[Answer], folder: Path
 ) -> list[Path]:
     """Write `listening.json`, `listening.md`, `listening.html`, `answers.csv` and the figure."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     figure = mos_figure(report)
     text = listening_markdown(report)
     values = json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.title)}</title>"
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:1rem auto;"
-        "padding:0 1rem}pre{white-space:pre-wrap}</style>"
-        f"<h1>{escape(report.title)}</h1>{figure}<pre>{escape(text)}</pre></html>"
-    )
+    page = text_page(report.title, text, pictures=[figure], width_px=760)
     contents = {
         "listening.json": values + "\n",
         "listening.md": text,

@@ -74,7 +74,9 @@ def _plot(results: Results, column: str) -> str:
     for row in results.rows:
         score = row.scores.get(column)
         if score is not None and score.value is not None:
-            dots.append(Dot(row.title[:26], score.value, score.low, score.high, _KINDS[row.kind]))
+            anchor = row.kind == "anchor"
+            ends = (score.value, score.low, score.high)
+            dots.append(Dot(row.title[:26], *ends, _KINDS[row.kind], yields=anchor))
     extractor = column.partition("/")[0]
     return dot_plot(f"{column_title(column)} ({extractor})", dots)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ezaudio.evaluation.metrics import METRICS
-from ezaudio.evaluation.paper import TABLE_3, PaperRow
+from ezaudio.evaluation.paper import PaperRow, published
 from ezaudio.evaluation.results import Results, Row, column_title, show
 
 ARROWS = {"lower": "↓", "higher": "↑", "real": "≈"}
@@ -47,7 +47,7 @@ def table_of(results: Results, *, paper: bool = False) -> Table:
 def _cells(row: Row, columns: tuple[str, ...], paper: bool) -> tuple[str, ...]:
     count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
     cells = [row.title, count]
-    published = TABLE_3.get(row.title.lower())
+    of_paper = published(row.title)
     for column in columns:
         name = column.partition("/")[2]
         score = row.scores.get(column)
@@ -56,7 +56,7 @@ def _cells(row: Row, columns: tuple[str, ...], paper: bool) -> tuple[str, ...]:
             bias = None if score is None else score.extra.get("bias")
             cells.append("–" if bias is None else f"{bias:.2f}")
         if paper and name in ("fd", "kl", "is", "clap"):
-            cells.append(_published(published, name))
+            cells.append(_published(of_paper, name))
     return tuple(cells)
 
 

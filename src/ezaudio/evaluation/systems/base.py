@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,6 +70,11 @@ class Job:
     duration_s: float
     path: Path
     mark: str
+
+    def make_room(self) -> Path:
+        """Make the folder that it goes into, and return it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.path.parent
 
     @property
     def done(self) -> bool:
@@ -132,12 +137,9 @@ def place(folder: Path, take: int, item: Item) -> Path:
     return path
 
 
-def missing(jobs: Sequence[Job]) -> Iterator[Job]:
-    """Jobs that are not done; their folders are made."""
-    for job in jobs:
-        if not job.done:
-            job.path.parent.mkdir(parents=True, exist_ok=True)
-            yield job
+def missing(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs that are not done."""
+    return [job for job in jobs if not job.done]
 
 
 def made_sounds(title: str, order: Order, folder: Path, default_s: float) -> list[ClipSet]:

@@ -23,6 +23,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,10 +117,14 @@ class CommandSystem:
             OutputError: the command fails, or a sound is missing after it.
         """
         jobs = jobs_of(order, folder, self.facts(), self.config.duration_s)
-        todo = list(missing(jobs))
+        todo = missing(jobs)
         if self.whole:
             for take in sorted({job.take for job in todo}):
-                self._make_list([job for job in todo if job.take == take])
+                own = [job for job in todo if job.take == take]
+                self._make_list(own)
+                if progress is not None:
+                    done = sum(job.take <= take for job in todo)
+                    progress(f"make {self.name}", done, len(todo))
             return
         for count, job in enumerate(todo, start=1):
             self._make_one(job, order)
@@ -131,7 +136,7 @@ class CommandSystem:
         return made_sounds(self.name, order, folder, self.config.duration_s)
 
     def _make_one(self, job: Job, order: Order) -> None:
-        with tempfile.TemporaryDirectory(dir=job.path.parent) as scratch:
+        with tempfile.TemporaryDirectory(dir=job.make_room()) as scratch:
             output = Path(scratch).resolve() / "sound.wav"
             values = {
                 "prompt": job.item.caption,
@@ -149,20 +154,38 @@ class CommandSystem:
             self._keep(job, output)
 
     def _make_list(self, jobs: Sequence[Job]) -> None:
-        with tempfile.TemporaryDirectory(dir=jobs[0].path.parent) as scratch:
+        """Run the command once; when it fails or is stopped, what it had made is kept."""
+        with tempfile.TemporaryDirectory(dir=jobs[0].make_room()) as scratch:
             listing = Path(scratch).resolve() / "list.txt"
             folder = listing.with_name("sounds")
             folder.mkdir()
             write_bytes(listing, list_of(jobs, self.config.list_format).encode())
             values = {"list": str(listing), "folder": str(folder), "seed": str(jobs[0].seed)}
-            self._run({**values, "duration": f"{jobs[0].duration_s:g}"})
-            made: dict[str, Path] = {}
-            for path in _sounds_below(folder):
-                made.setdefault(path.stem, path)
-                made[path.relative_to(folder).with_suffix("").as_posix()] = path
-            for index, job in enumerate(jobs):
-                stem = self.naming.stem(index, job.item)
-                self._keep(job, made.get(stem, folder / f"{stem}.wav"))
+            try:
+                self._run({**values, "duration": f"{jobs[0].duration_s:g}"})
+            except BaseException:
+                self._rescue(jobs, folder)
+                raise
+            for job, path in zip(jobs, self._found(jobs, folder), strict=True):
+                self._keep(job, path)
+
+    def _found(self, jobs: Sequence[Job], folder: Path) -> list[Path]:
+        """Where the sound of each job is, or should be."""
+        made: dict[str, Path] = {}
+        for path in _sounds_below(folder):
+            made.setdefault(path.stem, path)
+            made[path.relative_to(folder).with_suffix("").as_posix()] = path
+        stems = [self.naming.stem(index, job.item) for index, job in enumerate(jobs)]
+        return [made.get(stem, folder / f"{stem}.wav") for stem in stems]
+
+    def _rescue(self, jobs: Sequence[Job], folder: Path) -> None:
+        """Keep all sounds but the newest, which the program may not have finished."""
+        by_age = sorted(_sounds_below(folder), key=lambda path: path.stat().st_mtime_ns)
+        whole = set(by_age[:-1])
+        for job, path in zip(jobs, self._found(jobs, folder), strict=True):
+            if path in whole:
+                with suppress(EzAudioError):
+                    self._keep(job, path)
 
     def _run(self, values: Mapping[str, str]) -> str:
         pattern = re.compile("|".join(re.escape(f"{{{key}}}") for key in values))

@@ -6,6 +6,8 @@ length, its parts for the sample rate; every other setting is passed on by its o
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import inspect
 import warnings
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ import torch
 from pydantic import Field
 
 from ezaudio.audio import peak_guard, write_audio
+from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.evaluation.clips import ClipSet
@@ -89,9 +92,13 @@ class DiffusersSystem:
         return self.config.name
 
     def facts(self) -> Mapping[str, Any]:
-        """Model, revision and settings."""
+        """Model, revision or, of a folder, the hash of its files, precision and settings."""
         config = self.config
-        return {"model": config.model, "revision": config.revision, **config.settings}
+        facts = {"model": config.model, "revision": config.revision, **config.settings}
+        facts |= {"pipeline": config.pipeline, "dtype": config.dtype}
+        if Path(config.model).is_dir():
+            facts["files"] = hash_of_folder(Path(config.model))
+        return facts
 
     def make(self, order: Order, folder: Path, *, progress: Progress | None = None) -> None:
         """Make what is not there yet, one sound at a time: its seed is its own.
@@ -101,7 +108,7 @@ class DiffusersSystem:
             CheckpointError: it cannot be loaded.
         """
         jobs = jobs_of(order, folder, self.facts(), self.config.duration_s)
-        todo = list(missing(jobs))
+        todo = missing(jobs)
         if not todo:
             return
         if self._pipeline is None:
@@ -142,8 +149,9 @@ class DiffusersSystem:
     def _make_one(self, job: Job) -> None:
         arguments = inspect.signature(self._pipeline.__call__).parameters
         length = next((name for name in LENGTH_ARGUMENTS if name in arguments), None)
-        if length is None:
-            raise InputError("pipeline", type(self._pipeline).__name__, "one that takes a length")
+        if length is None or "prompt" not in arguments:
+            given = self.config.pipeline or type(self._pipeline).__name__
+            raise InputError("pipeline", given, "one that makes sounds of a prompt and a length")
         unknown = sorted(set(self.config.settings) - set(arguments))
         if unknown:
             raise InputError(f"{self.name}: settings", unknown[0], f"one of {', '.join(arguments)}")
@@ -160,9 +168,19 @@ class DiffusersSystem:
         rate = self.config.sample_rate or sample_rate_of(self._pipeline)
         wanted = round(job.duration_s * rate)
         metadata = {JOB_KEY: job.mark, "prompt": job.item.caption, "seed": job.seed}
+        job.make_room()
         write_audio(
             job.path, peak_guard(samples[:, :wanted]), rate, metadata=metadata, subtype="float32"
         )
+
+
+@functools.lru_cache(maxsize=32)
+def hash_of_folder(folder: Path) -> str:
+    """Hash of the names and contents of all files of a model's folder; asked once per process."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\0".encode())
+    return digest.hexdigest()
 
 
 def as_channels(sound: Any) -> npt.NDArray[np.float32]:

@@ -78,7 +78,7 @@ class EzAudioSystem:
         """Make what is not there yet, in batches of equal length."""
         fitted = self._fitted(order)
         jobs = jobs_of(fitted, folder, self.facts(), self.options.duration_s)
-        todo = list(missing(jobs))
+        todo = missing(jobs)
         if not todo:
             return
         if self._loaded is None:
@@ -97,6 +97,7 @@ class EzAudioSystem:
         made = self._loaded.generate_each(requests, batch_size=order.batch_size)
         for count, (index, sound) in enumerate(made, start=1):
             marked = replace(sound, metadata={**sound.metadata, JOB_KEY: todo[index].mark})
+            todo[index].make_room()
             marked.save(todo[index].path)
             if progress is not None:
                 progress(f"make {self.name}", count, len(todo))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_HEADLINE = {"steps": 100, "guidance_scale": 5.0, "guidance_rescale": 0.75}  # section 3.5
 _BRIDGES = Path(__file__).with_name("bridges")
 
 
@@ -50,7 +51,7 @@ def peer_entries() -> list[dict[str, Any]]:
 
 
 def known_entries() -> list[dict[str, Any]]:
-    """Pipelines of diffusers, with the settings that their authors recommend."""
+    """Pipelines of diffusers, with the settings that their authors recommend, and the paper's."""
     return [
         {
             "kind": "diffusers",
@@ -76,15 +77,23 @@ def known_entries() -> list[dict[str, Any]]:
         {
             "kind": "diffusers",
             "name": "LongCat-AudioDiT",
-            "model": "MODEL",
+            "model": "ruixiangma/LongCat-AudioDiT-1B-Diffusers",
             "pipeline": "LongCatAudioDiTPipeline",
         },
         {
             "kind": "diffusers",
             "name": "Stable-Audio-3",
-            "model": "MODEL",
+            "model": "stabilityai/stable-audio-3-medium",
             "pipeline": "StableAudio3Pipeline",
         },
-        {"kind": "ezaudio", "name": "EzAudio-L", "model": "l", "settings": {"steps": 100}},
-        {"kind": "ezaudio", "name": "EzAudio-XL", "model": "xl", "settings": {"steps": 100}},
+        {
+            "kind": "diffusers",
+            "name": "ACE-Step",
+            "model": "MODEL",
+            "pipeline": "AceStepPipeline",
+        },
+        *(
+            {"kind": "ezaudio", "name": name, "model": model, "settings": _HEADLINE}
+            for name, model in (("EzAudio-L", "l"), ("EzAudio-XL", "xl"))
+        ),
     ]
