@@ -163,6 +163,7 @@ def recipe_for(options: argparse.Namespace, *changes: str) -> DiffusionRecipe:
             "stages.align.data.batch.mixed_share=0",
             "stages.align.data.batch.sequence_share=0",
             "stages.align.valid.batches=0",
+            "each.listen=null",
             f"engine.precision={precision}",
             *changes,
         ],

@@ -70,6 +70,7 @@ def tiny(stages, latents, output):
                 "run.hours=null",
                 "run.tensorboard=false",
                 "valid.batches=1",
+                "listen=null",
                 "averages.every=1",
                 "data.batch.mixed_share=0",
                 "compute.micro_rows=2",
