@@ -101,8 +101,8 @@ def _input_error(cls: type[Config], details: ErrorDetails) -> InputError:
     field = ".".join(str(part) for part in details["loc"]) or cls.__name__
     if details["type"] == "extra_forbidden":
         known = _fields_at(cls, details["loc"][:-1])
-        allowed = f"one of {', '.join(known)}" if known else "no field of this name"
-        return InputError(field, details["input"], allowed)
+        allowed = f"the fields {', '.join(known)}" if known else "other fields"
+        return InputError(field, details["input"], f"{allowed}; this one is unknown")
     if details["type"] == "missing":
         return InputError(field, None, "a value; this field is required")
     if details["type"] == "union_tag_invalid":

@@ -307,7 +307,7 @@ def test_half_precision_stays_close_and_gives_its_own_type():
     [
         ({"depth": 3}, "depth"),
         ({"heads": 5}, "DiTConfig"),
-        ({"adaln": {"kind": "solo"}}, "adaln"),
+        ({"adaln": {"kind": "solo"}}, "adaln.kind"),
         ({"adaln": {"kind": "sola", "rank": 0}}, "adaln.sola.rank"),
         ({"qk_norm": "batchnorm"}, "qk_norm"),
         ({"dropout": 1.0}, "dropout"),
