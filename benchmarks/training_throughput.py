@@ -152,7 +152,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def recipe_for(options: argparse.Namespace, *changes: str) -> DiffusionRecipe:
-    """The stage with text of the wide starter's recipe, on the given latents."""
+    """The stage with text of the starter's recipe, on the given latents."""
     texts = "null" if options.texts is None else str(options.texts)
     precision = "bf16" if options.bf16 else "fp32"
     recipe = read_recipe(

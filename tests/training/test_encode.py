@@ -188,3 +188,14 @@ def test_a_damaged_latent_is_an_error_of_its_clip_and_batches_go_on(folder):
     for index in range(8):
         assert torch.isfinite(batches.batch(index).x0).all()
     assert batches.unreadable
+
+
+def test_latents_are_raw_also_from_an_autoencoder_that_was_bundled_with_its_statistics():
+    waves = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 8 * HOP))
+    bundled = Energies()
+    bundled.latent_shift.copy_(torch.tensor([[3.0], [-2.0]]))
+    bundled.latent_scale.copy_(torch.tensor([[2.0], [0.5]]))
+    expected = encoding.encode(Energies(), waves, std=True)
+    found = encoding.encode(bundled, waves, std=True)
+    np.testing.assert_allclose(found.astype(float), expected.astype(float), atol=4e-3)
+    assert np.abs(expected[..., 2:].astype(float) - 0.25).max() < 1e-3

@@ -181,7 +181,7 @@ def test_a_recipe_may_lie_beside_its_base(tmp_path):
         ("starter", ["stages.align.run.steps=0"], "stages.align.run.steps"),
         ("starter", ["text.kind=nothing"], "text"),
         ("starter", ["stages={}"], "DiffusionRecipe"),
-        ("starter", ["model.heads=5"], "model"),
+        ("starter", ["model.heads=7"], "model"),
     ],
 )
 def test_a_fault_in_a_recipe_is_named(source, overrides, field):

@@ -303,11 +303,12 @@ class _Sums:
 def encode(vae: Autoencoder, waves: NDArray[Any], *, std: bool) -> NDArray[np.float16]:
     """Encode waveforms (B, S) on the autoencoder's device: float16 (B, T, 2 C) or (B, T, C).
 
-    The mean comes first, then, with `std`, the standard deviation; raw values of the autoencoder's
-    own units.
+    The mean comes first, then, with `std`, the standard deviation; raw values in the autoencoder's
+    own units, also where it has the statistics of an earlier store and would normalise by them.
     """
     device = next(vae.parameters()).device
     posterior = vae.encode(torch.from_numpy(waves.astype(np.float32))[:, None].to(device))
-    parts = (posterior.mean, posterior.std) if std else (posterior.mean,)
+    mean = posterior.mean * vae.latent_scale + vae.latent_shift
+    parts = (mean, posterior.std * vae.latent_scale) if std else (mean,)
     values: NDArray[np.float16] = torch.cat(parts, 1).transpose(1, 2).half().cpu().numpy()
     return values
