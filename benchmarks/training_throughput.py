@@ -156,7 +156,7 @@ def recipe_for(options: argparse.Namespace, *changes: str) -> DiffusionRecipe:
     texts = "null" if options.texts is None else str(options.texts)
     precision = "bf16" if options.bf16 else "fp32"
     recipe = read_recipe(
-        "starter-dit",
+        "starter",
         [
             f"each.data.latents={options.latents}",
             f"each.data.texts={texts}",
