@@ -12,10 +12,11 @@ from ezaudio.cli.evaluate import Copies, Paper, Processes, progress_lines
 from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
+from ezaudio.data.shards import make_folder
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import check_names
 from ezaudio.evaluation.compare import differences, read_systems
-from ezaudio.evaluation.prepare import EvaluationOptions, make_folder, prepare
+from ezaudio.evaluation.prepare import EvaluationOptions, prepare
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate as score

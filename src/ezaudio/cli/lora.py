@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ezaudio.cli.options import Quiet, options_from, part_of
-from ezaudio.cli.progress import note
+from ezaudio.cli.progress import STOPPED_BY, note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.pipelines.options import ModelOptions
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ezaudio.training.lora import LoRAPlan
     from ezaudio.training.lora_run import Trained
     from ezaudio.training.trainer import Progress
-
-_STOPPED_BY = 128
 
 lora = typer.Typer(
     add_completion=False,
@@ -134,7 +132,7 @@ def _show_end(made: Trained, *, quiet: bool) -> None:
     if made.stopped_by is not None:
         by = signal.Signals(made.stopped_by).name
         note(f"stopped by {by} after step {made.step}; --resume goes on.")
-        raise typer.Exit(_STOPPED_BY + made.stopped_by)
+        raise typer.Exit(STOPPED_BY + made.stopped_by)
     with_it, without = made.measured["valid_loss"], made.measured["base_loss"]
     note(f"loss {with_it:.4f} with the adapter, {without:.4f} without it", quiet=quiet)
     print(made.path)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ezaudio.pipelines.progress import Callback, Progress
 
+STOPPED_BY = 128
+"""What is added to the number of the signal that stopped a run, as shells do, for its exit code."""
+
 
 @contextmanager
 def progress_bar(title: str, *, quiet: bool) -> Iterator[Callback | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ezaudio.cli.options import Quiet
-from ezaudio.cli.progress import note
+from ezaudio.cli.progress import STOPPED_BY, note
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +30,6 @@ _SHARE_OF_RATE = 0.4
 
 _SHARE_OF_CPU_BFLOAT16 = 0.15
 """The same on a CPU in bfloat16, where all that is no product takes most of the time."""
-
-_STOPPED_BY = 128
 
 
 def train(
@@ -80,7 +78,7 @@ def train(
         engine.close()
     last = ended[-1].outcome
     if last is not None and last.stopped_by is not None:
-        raise typer.Exit(_STOPPED_BY + last.stopped_by)
+        raise typer.Exit(STOPPED_BY + last.stopped_by)
 
 
 def show_plan(recipe: Recipe) -> None:

@@ -180,7 +180,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror}") from None
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from None
 
 
 def write_head(folder: Path, kind: str, values: Mapping[str, Any]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import Field
 
 from ezaudio.config import Config
-from ezaudio.errors import InputError, OutputError
+from ezaudio.data.shards import make_folder
+from ezaudio.errors import InputError
 from ezaudio.evaluation.cache import default_cache
 from ezaudio.evaluation.clips import (
     ClipSet,
@@ -104,18 +105,6 @@ def prepare(
         batch_size=options.batch_size,
     )
     return order, setup
-
-
-def make_folder(folder: Path) -> None:
-    """Make the output folder.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from None
 
 
 def read_shard(text: str) -> tuple[int, int]:

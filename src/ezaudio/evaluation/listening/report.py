@@ -14,6 +14,7 @@ import numpy as np
 
 from ezaudio.checkpoints import write_bytes
 from ezaudio.config import Config
+from ezaudio.data.shards import make_folder
 from ezaudio.errors import InputError
 from ezaudio.evaluation.listening.answers import Answer
 from ezaudio.evaluation.listening.statistics import (
@@ -25,7 +26,6 @@ from ezaudio.evaluation.listening.statistics import (
 )
 from ezaudio.evaluation.listening.study import Study, Trial
 from ezaudio.evaluation.pictures import PALETTE, Dot, dot_plot
-from ezaudio.evaluation.prepare import make_folder
 from ezaudio.evaluation.report.text_page import text_page
 from ezaudio.evaluation.results import number
 
