@@ -23,14 +23,15 @@ from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.compare import of_entry
 from ezaudio.evaluation.finished_runs import memory_of_run, model_of_run
-from ezaudio.evaluation.pictures import PALETTE, Dot, Line, dot_plot, line_plot, side_by_side
-from ezaudio.evaluation.report.markdown import heading, interval_note
-from ezaudio.evaluation.report.text_page import text_page
+from ezaudio.evaluation.report import heading, interval_note
 from ezaudio.evaluation.results import Results, Row, column_title, show
 from ezaudio.evaluation.run import Setup, evaluate, make_all, require_extractors
 from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.pipelines.catalogue import find_model
+from ezaudio.reports.html import text_page
+from ezaudio.reports.markdown import markdown_table
+from ezaudio.reports.plots import PALETTE, Dot, DotPlot, Line, LinePlot, Plot, can_draw, svg
 
 SHOWN = ("fd", "clap", "caption", "kl", "kad")
 """Metrics that are drawn."""
@@ -229,7 +230,7 @@ def write_sweep(
     rows = {row.title: row for row in results.systems}
     table = sweep_markdown(cells, results, layout)
     drawn = sweep_plots(cells, results) + size_plots(cells)
-    page = text_page("Sweep", table, pictures=drawn, width_px=1100)
+    page = text_page("Sweep", table, drawn)
     values = {
         "cells": [cell.model_dump(mode="json") for cell in cells],
         "results": results.model_copy(
@@ -241,8 +242,8 @@ def write_sweep(
         "sweep.md": table,
         "sweep.html": page,
     }
-    if drawn:
-        contents["sweep.svg"] = side_by_side("Sweep", drawn) + "\n"
+    if drawn and can_draw():
+        contents["sweep.svg"] = svg("Sweep", drawn, columns=2)
     for name, content in contents.items():
         write_bytes(folder / name, content.encode())
     return [folder / name for name in contents]
@@ -256,17 +257,18 @@ def sweep_markdown(cells: Sequence[Cell], results: Results, layout: Layout) -> s
     labels = list(dict.fromkeys(labels))
     columns = results.columns
     head = [*labels, "N", *(title for column in columns for title in _titles(column))]
-    lines = [heading(results), "", _line(head), _line(["---"] * len(head))]
+    lines: list[list[str]] = []
     for cell in different(cells):
         row = rows[cell.name]
         shown = [text for column in columns for text in _shown(row, column)]
         count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
-        lines.append(_line([*(_said(cell.labels.get(n, "")) for n in labels), count, *shown]))
+        lines.append([*(_said(cell.labels.get(n, "")) for n in labels), count, *shown])
     for floor in (row for row in results.rows if row.kind == "floor"):
         shown = [text for column in columns for text in _shown(floor, column)]
         first = [floor.title, *[""] * (len(labels) - 1)]
-        lines.append(_line([*first, str(floor.count), *shown]))
-    return "\n".join([*lines, "", f"- {interval_note(results)}"]) + "\n"
+        lines.append([*first, str(floor.count), *shown])
+    table = markdown_table(head, lines)
+    return f"{heading(results)}\n\n{table}\n\n- {interval_note(results)}\n"
 
 
 def _titles(column: str) -> list[str]:
@@ -283,7 +285,7 @@ def _shown(row: Row, column: str) -> list[str]:
     return [show(score, metric), "–" if bias is None else f"{bias:.2f}"]
 
 
-def sweep_plots(cells: Sequence[Cell], results: Results) -> list[str]:
+def sweep_plots(cells: Sequence[Cell], results: Results) -> list[Plot]:
     """A plot for each metric that is drawn: curves over a setting or over steps, else dots."""
     rows = {row.title: row for row in results.systems}
     drawn = [column for column in results.columns if column.partition("/")[2] in SHOWN]
@@ -294,35 +296,35 @@ def sweep_plots(cells: Sequence[Cell], results: Results) -> list[str]:
         if "step" in cells[0].labels
         else next((name for name, value in cells[0].labels.items() if value == cells[0].x), "x")
     )
-    plots = []
+    plots: list[Plot] = []
     for column in drawn:
         lines = [
             _curve(series, [cell for cell in cells if cell.series == series], rows, column)
             for series in dict.fromkeys(cell.series for cell in cells)
         ]
         title = column_title(column)
-        plots.append(line_plot(f"{title} ({column.partition('/')[0]})", x_title, title, lines))
+        plots.append(LinePlot(f"{title} ({column.partition('/')[0]})", x_title, title, lines))
     return plots
 
 
-def size_plots(cells: Sequence[Cell]) -> list[str]:
+def size_plots(cells: Sequence[Cell]) -> list[Plot]:
     """Parameters and memory of runs, as in Figure 2 (c) and (d); of settings there are none."""
-    plots = []
+    plots: list[Plot] = []
     for label in (PARAMETERS, MEMORY, STATE):
         known = {cell.series: cell.labels[label] for cell in cells if label in cell.labels}
         if known and not (label == STATE and any(MEMORY in cell.labels for cell in cells)):
-            plots.append(dot_plot(label, [Dot(run[:26], float(n)) for run, n in known.items()]))
+            plots.append(DotPlot(label, [Dot(run[:26], float(n)) for run, n in known.items()]))
     return plots
 
 
-def _dots(results: Results, column: str) -> str:
+def _dots(results: Results, column: str) -> DotPlot:
     scored = [(row, row.scores[column]) for row in results.rows]
     dots = [
         Dot(row.title[:26], score.value, score.low, score.high, PALETTE[2 * (row.kind == "floor")])
         for row, score in scored
         if score.value is not None
     ]
-    return dot_plot(f"{column_title(column)} ({column.partition('/')[0]})", dots)
+    return DotPlot(f"{column_title(column)} ({column.partition('/')[0]})", dots)
 
 
 def _said(value: Any) -> str:
@@ -342,7 +344,3 @@ def _curve(series: str, cells: Sequence[Cell], rows: Mapping[str, Row], column: 
 
 def _without_clips(row: Row) -> Row:
     return row.model_copy(update={"clips": ()})
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

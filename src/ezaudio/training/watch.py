@@ -14,13 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ezaudio.audio import write_audio
 from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import InputError, OutputError
-from ezaudio.spectrogram import log_mel_db, spectrogram_png
+from ezaudio.reports.plots import can_draw, spectrogram_rgb
+from ezaudio.spectrogram import spectrogram_png
 from ezaudio.training.task import Heard
 from ezaudio.types import Clip
 
@@ -28,13 +26,6 @@ LOG = "log.jsonl"
 SAMPLES = "samples"
 TENSORBOARD = "tensorboard"
 _FLUSH_S = 20
-_INFERNO = np.array(  # ten colours from black over purple and orange to pale yellow
-    [
-        [0, 0, 4], [27, 12, 65], [74, 12, 107], [120, 28, 109], [165, 44, 96],
-        [207, 68, 70], [237, 105, 37], [251, 155, 6], [247, 209, 61], [252, 255, 164],
-    ],
-    np.float32,
-)  # fmt: skip
 
 
 class JsonLog:
@@ -70,11 +61,10 @@ class JsonLog:
         """Write sounds as files, with pictures where they can be drawn."""
         folder = self.path.parent / SAMPLES / f"{step:09d}"
         folder.mkdir(parents=True, exist_ok=True)
-        pictures = importlib.util.find_spec("matplotlib") is not None
         for place, heard in enumerate(sounds):
             path = folder / f"{place:02d}-{_slug(heard.name)}.wav"
             write_audio(path, heard.samples, heard.sample_rate, metadata={"prompt": heard.name})
-            if pictures:
+            if can_draw():
                 clip = Clip(heard.samples, heard.sample_rate)
                 spectrogram_png(path.with_suffix(".png"), clip, heard.name)
 
@@ -113,7 +103,9 @@ class TensorBoard:
         for heard in sounds:
             tag = f"samples/{_slug(heard.name)}"
             self._writer.add_audio(tag, heard.samples[None], step, heard.sample_rate)
-            self._writer.add_image(f"{tag}-mel", picture(heard), step, dataformats="HWC")
+            if can_draw():
+                image = spectrogram_rgb(heard.samples, heard.sample_rate)
+                self._writer.add_image(f"{tag}-mel", image, step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what waits."""
@@ -168,17 +160,6 @@ class Watch:
         except OSError as error:
             reason = error.strerror or str(error)
             raise OutputError(f"cannot write the log in {self.folder}: {reason}") from None
-
-
-def picture(heard: Heard) -> NDArray[np.uint8]:
-    """A log-mel spectrogram as an image, (mels, frames, 3), low frequencies at the bottom."""
-    level = log_mel_db(heard.samples, heard.sample_rate)[::-1]  # (mels, frames), dB below the peak
-    place = (1 + level / 80.0).clip(0, 1) * (len(_INFERNO) - 1)
-    below = np.minimum(place.astype(np.int64), len(_INFERNO) - 2)
-    share = (place - below)[..., None]
-    colours = _INFERNO[below] * (1 - share) + _INFERNO[below + 1] * share
-    image: NDArray[np.uint8] = np.rint(colours).astype(np.uint8)
-    return image
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -130,12 +130,15 @@ def test_three_listeners_a_killed_server_and_no_answer_lost(served, browser, fol
 
     assert run(["listen", "report", str(folder), "-o", str(folder / "report")]) == 0
     page = browser.page((folder / "report" / "listening.html").as_uri())
-    assert page.run("document.querySelectorAll('svg circle').length") >= 6  # 3 systems, OVL, REL
+    said = page.run("[...document.querySelectorAll('svg title')].map(e => e.textContent)")
+    assert len(said) == 6  # 3 systems, OVL, REL
+    assert all("[" in text for text in said)
     assert page.run("document.querySelectorAll('table').length") == 2
     rows = "[...document.querySelectorAll('table')[0].rows].map(r => r.cells[0].textContent)"
     assert page.run(rows) == ["system", "ours", "theirs", "reference"]
     assert "Krippendorff" in page.run("document.body.textContent")
     assert page.run("performance.getEntriesByType('resource').length") == 0
+    assert page.run("document.documentElement.scrollWidth <= innerWidth + 1")
     if pictures:
         page.picture(Path(pictures) / "report.png", whole=True)
 

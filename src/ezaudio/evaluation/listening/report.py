@@ -25,9 +25,10 @@ from ezaudio.evaluation.listening.statistics import (
     paired_by_item,
 )
 from ezaudio.evaluation.listening.study import Study, Trial
-from ezaudio.evaluation.pictures import PALETTE, Dot, dot_plot
-from ezaudio.evaluation.report.text_page import text_page
 from ezaudio.evaluation.results import number
+from ezaudio.reports.html import text_page
+from ezaudio.reports.markdown import markdown_table
+from ezaudio.reports.plots import PALETTE, Dot, DotPlot, can_draw, svg
 
 QUESTIONS = {"ovl": "OVL, overall quality", "rel": "REL, fit to the caption"}
 SCALE = (1.0, 5.0)
@@ -233,62 +234,65 @@ def write_listening_report(
 ) -> list[Path]:
     """Write `listening.json`, `listening.md`, `listening.html`, `answers.csv` and the figure."""
     make_folder(folder)
-    figure = mos_figure(report)
+    plot = mos_plot(report)
     text = listening_markdown(report)
     values = json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    page = text_page(report.title, text, pictures=[figure], width_px=760)
     contents = {
         "listening.json": values + "\n",
         "listening.md": text,
-        "listening.html": page,
-        "mos.svg": figure,
+        "listening.html": text_page(report.title, text, [plot]),
         "answers.csv": _answers_csv(study, answers),
     }
+    if can_draw():
+        contents["mos.svg"] = svg(plot.title, [plot])
     for name, content in contents.items():
         write_bytes(folder / name, content.encode())
     return [folder / name for name in contents]
 
 
-def mos_figure(report: ListeningReport) -> str:
-    """Scores of all systems with their intervals, one panel per question, as one SVG."""
+def mos_plot(report: ListeningReport) -> DotPlot:
+    """Scores of all systems with their intervals, one colour per question."""
     dots = [
         Dot(f"{system} · {question.upper()}", mos.mean, mos.low, mos.high, PALETTE[index])
         for index, question in enumerate(report.scores)
         for system, mos in report.scores[question].items()
     ]
-    return dot_plot("Mean opinion score, 95 % intervals", dots)
+    return DotPlot("Mean opinion score, 95 % intervals", dots)
 
 
 def listening_markdown(report: ListeningReport) -> str:
     """Scores, agreement, tests and listeners as Markdown."""
     kept = [listener for listener in report.listeners if listener.kept]
+    scores = [
+        (system, _shown(mos), _shown(report.scores["rel"][system]), str(mos.ratings))
+        for system, mos in report.scores["ovl"].items()
+    ]
     lines = [
         f"# {report.title}",
         "",
         f"{len(kept)} of {len(report.listeners)} listeners kept. Intervals: 95 %, clustered by "
         "listener and by item.",
         "",
-        "| system | OVL | REL | ratings |",
-        "| --- | --- | --- | --- |",
+        markdown_table(("system", "OVL", "REL", "ratings"), scores),
     ]
-    for system, mos in report.scores["ovl"].items():
-        other = report.scores["rel"][system]
-        lines.append(f"| {system} | {_shown(mos)} | {_shown(other)} | {mos.ratings} |")
     for question, alpha in report.agreement.items():
         shown = "–" if alpha is None else f"{alpha:.2f}"
         lines += ["", f"Agreement on {question.upper()} (Krippendorff's alpha, interval): {shown}."]
-    lines += ["", "| question | systems | difference | p (Holm) |", "| --- | --- | --- | --- |"]
-    for pair in report.pairs:
-        span = "" if pair.low is None else f" [{pair.low:+.2f}, {pair.high:+.2f}]"
-        p = "–" if pair.p is None else f"{pair.p:.2g}"
-        names = " - ".join(pair.systems)
-        lines.append(f"| {pair.question.upper()} | {names} | {pair.difference:+.2f}{span} | {p} |")
+    pairs = [_pair_cells(pair) for pair in report.pairs]
+    lines += ["", markdown_table(("question", "systems", "difference", "p (Holm)"), pairs)]
     left = [listener for listener in report.listeners if not listener.kept]
     if left:
         lines += ["", "Left out: " + "; ".join(f"{one.code} ({one.reason})" for one in left) + "."]
     if report.left_out:
         lines += ["", f"{report.left_out} answers came without listening and do not count."]
     return "\n".join(lines) + "\n"
+
+
+def _pair_cells(pair: Pair) -> tuple[str, str, str, str]:
+    span = "" if pair.low is None else f" [{pair.low:+.2f}, {pair.high:+.2f}]"
+    p = "–" if pair.p is None else f"{pair.p:.2g}"
+    names = " - ".join(pair.systems)
+    return pair.question.upper(), names, f"{pair.difference:+.2f}{span}", p
 
 
 def _shown(mos: Mos) -> str:

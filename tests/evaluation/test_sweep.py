@@ -1,8 +1,6 @@
 import shutil
 from pathlib import Path
-from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -10,14 +8,11 @@ import yaml
 from ezaudio.checkpoints import load_module
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.evaluation.clips import Item
-from ezaudio.evaluation.pictures import Dot, Line, dot_plot, line_plot, palette_png, side_by_side
 from ezaudio.evaluation.results import Score, show
 from ezaudio.evaluation.sweep import different, grid_cells, run_cells, size_plots
 from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig, EzAudioSystem
 from ezaudio.pipelines.catalogue import read_card
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_one(system: EzAudioSystem, folder: Path) -> None:
@@ -125,8 +120,7 @@ class TestRuns:
             torch.testing.assert_close(first.tensors[name], value)
             torch.testing.assert_close(second.tensors[name], 0.9 * value)
         assert [cell.labels["memory (GiB)"] for cell in cells] == [0.75, 0.75]
-        titles = [ElementTree.fromstring(plot).attrib["aria-label"] for plot in size_plots(cells)]
-        assert titles == ["parameters (M)", "memory (GiB)"]
+        assert [plot.title for plot in size_plots(cells)] == ["parameters (M)", "memory (GiB)"]
         system = EzAudioConfig(name="a", model=cells[1].model, settings={"steps": 1}).build()
         make_one(system, tmp_path / "sounds")
 
@@ -152,46 +146,6 @@ class TestRuns:
         (tmp_path / "runs.yaml").write_text("models: []\n")
         with pytest.raises(InputError, match="list `runs`"):
             run_cells(tmp_path / "runs.yaml", {}, tmp_path / "out")
-
-
-class TestPictures:
-    def test_numbers_keep_their_order_on_the_scale(self):
-        text = dot_plot("FD", [Dot("a", 1.0, 0.5, 1.5), Dot("b <&>", 2.0)])
-        places = [float(part.split('"')[1]) for part in text.split("<circle cx=")[1:]]
-        assert places[0] < places[1]
-        assert "b &lt;&amp;&gt;" in text
-
-    def test_an_anchor_far_away_does_not_squeeze_what_is_compared(self):
-        near = [Dot("ours", 63.0, 43.0, 83.0), Dot("real", 20.0)]
-        far = [Dot("silence", 6092.0, yields=True), Dot("noise", 90.0, yields=True)]
-        text = dot_plot("FD", [*near, *far])
-        root = ElementTree.fromstring(text)
-        circles = [float(c.attrib["cx"]) for c in root.iter(f"{SVG}circle")]
-        assert len(circles) == 3
-        assert max(circles) - min(circles) > 150  # of 354 pixels
-        said = [t.text for t in root.iter(f"{SVG}text")]
-        assert "6092 ▸" in said
-        everything = dot_plot("FD", [*near, Dot("noise", 90.0, yields=True)])
-        assert everything.count("<circle") == 3
-
-    def test_equal_numbers_can_be_drawn_too(self):
-        assert "<svg" in dot_plot("x", [Dot("a", 0.0), Dot("b", 0.0)])
-        assert "<svg" in line_plot("x", "x", "y", [Line("one", ((1.0, 2.0),))])
-
-    def test_pictures_are_put_side_by_side_on_one_ground(self):
-        plot = line_plot("x", "x", "y", [Line("one", ((1.0, 2.0), (2.0, 3.0)))])
-        text = side_by_side("three", [plot, plot, plot])
-        root = ElementTree.fromstring(text)
-        inner = root.findall("{http://www.w3.org/2000/svg}svg")
-        width, height = (int(n) for n in inner[0].attrib["viewBox"].split()[2:])
-        places = [(int(one.attrib["x"]), int(one.attrib["y"])) for one in inner]
-        assert places == [(0, 0), (width, 0), (0, height)]
-        assert root.attrib["viewBox"] == f"0 0 {2 * width} {2 * height}"
-
-    def test_a_picture_is_a_png_of_its_size(self):
-        content = palette_png(np.arange(12, dtype=np.uint8).reshape(3, 4))
-        assert content.startswith(b"\x89PNG")
-        assert content[16:24] == (4).to_bytes(4, "big") + (3).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize(
