@@ -87,7 +87,7 @@ def test_curves_say_their_points_and_stand_beside_each_other() -> None:
         Line("b", ((1.0, 2.0), (3.0, 3.0))),
     ]
     found = named(svg("CLAP", [LinePlot("CLAP", "guidance", "CLAP", lines)]))
-    assert [*found][0] == "a, 1: 2 [1.5, 2.5]"
+    assert next(iter(found)) == "a, 1: 2 [1.5, 2.5]"
     assert across(found["a, 1: 2 [1.5, 2.5]"]) < across(found["b, 1: 2"])  # else one hides another
 
 
@@ -106,6 +106,7 @@ def test_a_page_gives_its_drawings_the_colours_of_the_readers_system() -> None:
     plot = DotPlot("FD", [Dot("a", 1.0), Dot("b", 2.0, colour=plots.ANCHOR)])
     text = inline_svg(plot)
     assert text.startswith("<svg")
+    assert "xlink" not in text
     assert not re.findall(r"#[0-9a-f]{6}\b", text)
     assert {"var(--ink)", "var(--line)", "var(--series-0)", "var(--anchor)"} <= set(
         re.findall(r"var\(--[\w-]+\)", text)

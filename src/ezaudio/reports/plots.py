@@ -44,6 +44,7 @@ _REACH = 3.0
 _MOST_TICKS = 8
 _FLOOR_DB = -80.0
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+_LINKS = ' xmlns:xlink="http://www.w3.org/1999/xlink"'
 _STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "text.parse_math": False,
@@ -293,6 +294,7 @@ def inline_svg(plot: Plot) -> str:
     """Draw one plot for a page: no prologue, and the page's colours in place of its own."""
     text = svg(plot.title, [plot])
     text = text[text.index("<svg") :].strip().replace(f"fill: {_PAPER}", "fill: none")
+    text = text.replace(_LINKS, "").replace("xlink:href", "href")  # HTML knows no namespaces
     return re.sub("|".join(_VARIABLES), lambda found: f"var(--{_VARIABLES[found[0]]})", text)
 
 
