@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ezaudio.audio_levels import clipped_share, highest_hz, loudest_db, power_db
 from ezaudio.checkpoints import atomic_write
 from ezaudio.config import Config
 from ezaudio.data.manifest import ClipRow
@@ -28,10 +29,7 @@ REASONS = (
 )
 """Why a clip is in quarantine; the first that holds is told."""
 
-_FULL_SCALE = 0.999
-_WINDOW_S = 0.05
-_FRAME = 1024
-_FLOOR_DB = -120.0
+_FLOOR_DB = power_db(0.0)
 
 
 class CheckConfig(Config):
@@ -49,7 +47,7 @@ class CheckConfig(Config):
     min_s: float = Field(0.1, ge=0)
     silent_db: float = -60.0
     max_clipped_share: float = Field(0.01, ge=0, le=1)
-    bandwidth_db: float = Field(70.0, gt=0)
+    bandwidth_db: float = Field(70.0, gt=0, le=90)
     min_bandwidth_hz: float = Field(500.0, ge=0)
     duplicates: bool = True
 
@@ -98,20 +96,15 @@ class Quarantined:
 
 def measure(samples: NDArray[np.float32], sample_rate: int, config: CheckConfig) -> ClipFacts:
     """Measure a clip, (S,)."""
-    magnitude = np.abs(samples)
-    window = max(1, round(_WINDOW_S * sample_rate))
-    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-    reach = min(window, len(samples))
-    loudest = float((energy[reach:] - energy[:-reach]).max(initial=0.0) / max(1, reach))
     pcm = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2")
     digest = hashlib.sha256(f"{sample_rate}:".encode())
     digest.update(pcm.tobytes())
     return ClipFacts(
         duration=len(samples) / sample_rate,
-        peak_db=_db(float(magnitude.max(initial=0.0)) ** 2),
-        loudest_db=_db(loudest),
-        clipped_share=_clipped_share(magnitude),
-        bandwidth_hz=_bandwidth(samples, sample_rate, config.bandwidth_db),
+        peak_db=power_db(float(np.abs(samples).max(initial=0.0)) ** 2),
+        loudest_db=loudest_db(samples, sample_rate),
+        clipped_share=clipped_share(samples),
+        bandwidth_hz=highest_hz(samples, sample_rate, below_db=config.bandwidth_db),
         audio_sha256=digest.hexdigest(),
     )
 
@@ -185,38 +178,3 @@ def read_quarantine(path: Path) -> list[Quarantined]:
     except (OSError, KeyError, UnicodeDecodeError):
         allowed = "a CSV file with the columns file, reason, detail"
         raise InputError("quarantine", str(path), allowed) from None
-
-
-def _db(power: float) -> float:
-    return max(_FLOOR_DB, float(10 * np.log10(max(power, 1e-30))))
-
-
-def _clipped_share(magnitude: NDArray[np.float32]) -> float:
-    """Share of samples in runs of three or more at full scale."""
-    full = magnitude >= _FULL_SCALE
-    if full.sum() < 3:
-        return 0.0
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], full.astype(np.int8), [0]])))
-    runs = edges[1::2] - edges[::2]
-    return float(runs[runs >= 3].sum() / len(magnitude))
-
-
-def _bandwidth(samples: NDArray[np.float32], sample_rate: int, below_db: float) -> float:
-    """Highest frequency at which the loudest spectrum is within `below_db` of its peak, in Hz.
-
-    The loudest frame decides in each band, so a single crackle counts. Three
-    neighbouring bins have to agree.
-    """
-    padded = np.pad(samples, (0, max(0, _FRAME - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_FRAME]
-    window = np.hanning(_FRAME).astype(np.float32)
-    loudest = np.zeros(_FRAME // 2 + 1, np.float32)
-    for begin in range(0, len(frames), 256):
-        spectra = np.abs(np.fft.rfft(frames[begin : begin + 256] * window))
-        loudest = np.maximum(loudest, spectra.max(0).astype(np.float32))
-    if loudest.max() <= 0:
-        return 0.0
-    steady = np.minimum(np.minimum(loudest[:-2], loudest[1:-1]), loudest[2:])
-    within = np.flatnonzero(steady >= loudest.max() * 10 ** (-below_db / 20))
-    top = int(within[-1]) + 2 if len(within) else 0
-    return top * sample_rate / _FRAME

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.metrics.faults import duration_errors, is_clipped, sound_facts
+from ezaudio.evaluation.metrics.faults import duration_errors, sound_facts
 
 RATE = 24_000
 
@@ -36,13 +36,6 @@ def test_what_cannot_be_heard_is_silent(sound):
 def test_silence_and_short_sounds_have_no_loudness():
     assert np.isnan(sound_facts(np.zeros(RATE, np.float32), RATE).loudness_lufs)
     assert np.isnan(sound_facts(sine(440, seconds=0.2), RATE).loudness_lufs)
-
-
-def test_three_full_samples_in_a_row_are_clipping_and_two_are_not():
-    assert is_clipped(np.array([0, 1, 1, 1, 0], np.float32))
-    assert is_clipped(np.array([-1, -1, -1], np.float32))
-    assert not is_clipped(np.array([0, 1, 1, 0, 1], np.float32))
-    assert not is_clipped(np.array([1, 1], np.float32))
 
 
 def test_the_silent_tail_is_counted_in_steps_of_50_ms():

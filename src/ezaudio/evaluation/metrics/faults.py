@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ezaudio.audio_levels import BLOCK_S, bandwidth_hz, block_db, clipped_share, rms_db
 from ezaudio.errors import InputError, OutputError
 
 Samples = npt.NDArray[np.float32]
@@ -15,12 +16,7 @@ Samples = npt.NDArray[np.float32]
 SILENT_RMS_DB = -60.0
 AUDIBLE_DB = -45.0
 TAIL_DB = -50.0
-FULL_SCALE = 0.999
-CLIPPED_RUN_SAMPLES = 3
-BLOCK_S = 0.05
-BAND_SHARE = 0.99
 SHORTEST_LOUDNESS_S = 0.4
-_SILENCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -59,45 +55,18 @@ def sound_facts(samples: Samples, sample_rate: int) -> SoundFacts:
     if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
         raise InputError("samples", samples.shape, "finite (S,), S > 0")
     blocks = block_db(samples, sample_rate)
-    rms_db = float(10 * np.log10(np.mean(samples.astype(np.float64) ** 2) + _SILENCE))
+    level_db = rms_db(samples)
     heard = np.flatnonzero(blocks > blocks.max() + TAIL_DB)
     tail = (len(blocks) - 1 - heard[-1]) * BLOCK_S if len(heard) else len(blocks) * BLOCK_S
     return SoundFacts(
         duration_s=len(samples) / sample_rate,
-        rms_db=rms_db,
-        silent=bool(rms_db < SILENT_RMS_DB or blocks.max() < AUDIBLE_DB),
-        clipped=is_clipped(samples),
+        rms_db=level_db,
+        silent=bool(level_db < SILENT_RMS_DB or blocks.max() < AUDIBLE_DB),
+        clipped=clipped_share(samples) > 0,
         silent_tail_s=float(tail),
         bandwidth_hz=bandwidth_hz(samples, sample_rate),
         loudness_lufs=loudness_lufs(samples, sample_rate),
     )
-
-
-def block_db(samples: Samples, sample_rate: int) -> npt.NDArray[np.float64]:
-    """RMS of each 50 ms in dB re full scale, the last one padded with zeros: (blocks,)."""
-    size = max(1, round(BLOCK_S * sample_rate))
-    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % size))
-    levels: npt.NDArray[np.float64] = 10 * np.log10(
-        (padded.reshape(-1, size) ** 2).mean(1) + _SILENCE
-    )
-    return levels
-
-
-def is_clipped(samples: Samples) -> bool:
-    """Whether three samples in a row are at full scale."""
-    full = (np.abs(samples) >= FULL_SCALE).astype(np.int64)
-    run = np.convolve(full, np.ones(min(CLIPPED_RUN_SAMPLES, len(full)), np.int64), "valid")
-    return bool(run.max() >= CLIPPED_RUN_SAMPLES)
-
-
-def bandwidth_hz(samples: Samples, sample_rate: int, *, share: float = BAND_SHARE) -> float:
-    """Frequency below which `share` of the energy lies; 0 for silence."""
-    power = np.abs(np.fft.rfft(samples.astype(np.float64))) ** 2
-    total = float(power.sum())
-    if total <= _SILENCE:
-        return 0.0
-    index = int(np.searchsorted(np.cumsum(power), share * total))
-    return float(np.fft.rfftfreq(len(samples), 1 / sample_rate)[min(index, len(power) - 1)])
 
 
 def loudness_lufs(samples: Samples, sample_rate: int) -> float:
