@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ezaudio.audio_levels import clipped_share, highest_hz, loudest_db, power_db
+from ezaudio.audio_checks import clipped_share, highest_hz, loudest_db, power_db
 from ezaudio.checkpoints import atomic_write
 from ezaudio.config import Config
 from ezaudio.data.manifest import ClipRow

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ezaudio.audio_levels import BLOCK_S, bandwidth_hz, block_db, clipped_share, rms_db
+from ezaudio.audio_checks import BLOCK_S, bandwidth_hz, block_db, clipped_share, rms_db
 from ezaudio.errors import InputError, OutputError
 
 Samples = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ezaudio.audio_levels import bandwidth_hz, block_db, clipped_share, highest_hz, loudest_db
+from ezaudio.audio_checks import bandwidth_hz, block_db, clipped_share, highest_hz, loudest_db
 from ezaudio.data.checks import CheckConfig, measure
 from ezaudio.evaluation.metrics.faults import sound_facts
 
