@@ -20,10 +20,11 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import DownloadError, EzAudioError, InputError
+from ezaudio.files import download
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -199,7 +200,6 @@ def fetch(
 
 def _download(remote: HfFileMetadata, blobs: Path, revision: str) -> Path:
     """Bring one file to `blobs`, going on with what an earlier call left there."""
-    from filelock import FileLock
     from huggingface_hub.file_download import http_get
 
     etag, size = remote.etag or "", remote.size
@@ -207,30 +207,31 @@ def _download(remote: HfFileMetadata, blobs: Path, revision: str) -> Path:
         raise ValueError(f"the server answered for commit {remote.commit_hash}")
     if not _is_hash(etag):
         raise ValueError("the server names no hash to check it with")
-    blobs.mkdir(parents=True, exist_ok=True)
-    blob, part = blobs / etag, blobs / f"{etag}.incomplete"
-    with FileLock(blobs / f".{etag}.lock"):
-        if blob.is_file() and _hash(blob, etag) == etag:
-            return blob
-        have = part.stat().st_size if part.is_file() else 0
-        if size is not None and have > size:
-            have = 0
-        with part.open("r+b" if have else "wb") as file:
-            file.seek(have)
-            http_get(
-                remote.location,
-                file,
-                resume_size=have,
-                expected_size=size,
-                headers={"Accept-Encoding": "identity"},
-                displayed_filename=blobs.parent.name.removeprefix("models--"),
-            )
-            os.fsync(file.fileno())
+    blob = blobs / etag
+
+    def bring(file: BinaryIO, have: int) -> None:
+        http_get(
+            remote.location,
+            file,
+            resume_size=have,
+            expected_size=size,
+            headers={"Accept-Encoding": "identity"},
+            displayed_filename=blobs.parent.name.removeprefix("models--"),
+        )
+
+    def check(part: Path) -> None:
         if (found := _hash(part, etag)) != etag:
-            part.unlink()
             raise ValueError(f"its hash is {found}, the hub has recorded {etag}; try again")
-        part.replace(blob)
-    (blobs / f".{etag}.lock").unlink(missing_ok=True)
+
+    download(
+        blob,
+        blobs / f"{etag}.incomplete",
+        lock=blobs / f".{etag}.lock",
+        bring=bring,
+        whole=lambda path: _hash(path, etag) == etag,
+        check=check,
+        size=size,
+    )
     _note_verified(blob)
     return blob
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from pydantic import Field
 
-from ezaudio.captions.shards import CaptionSet, arrow
+from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.tables import Grouped
 from ezaudio.checkpoints import atomic_write
 from ezaudio.config import Config
+from ezaudio.data.tables import arrow
 from ezaudio.errors import AudioFileError, InputError
 
 COLUMNS = (
@@ -179,13 +180,13 @@ def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    pa = arrow()
+    pa, parquet = arrow()
     kinds = {
         "captions": pa.list_(pa.string()),
         **dict.fromkeys(("duration", "start", "end"), pa.float64()),
     }
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    with pa.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         waiting: list[dict[str, Any]] = []
         for row in rows:
             waiting.append(row)

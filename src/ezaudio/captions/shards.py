@@ -21,33 +21,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ezaudio.captions.record import CaptionRecord, Failure
-from ezaudio.checkpoints import atomic_write, write_bytes
-from ezaudio.errors import CheckpointError, EzAudioError, InputError
+from ezaudio.checkpoints import write_bytes
+from ezaudio.data.tables import arrow, write_arrow
+from ezaudio.data.tables import read_facts as read_facts_of
+from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import make_folder
 
 SET_FILE = "set.json"
 MADE_OF_SETS = ("dedup", "filter")
 """Sources of sets that are made of other sets."""
-_KEY = b"ezaudio"
 _TYPES = {"str": "string", "float": "float64", "int": "int64", "bool": "bool_"}
 _ROWS_AT_ONCE = 4096
 
 Row = TypeVar("Row", CaptionRecord, Failure)
-
-
-def arrow() -> Any:
-    """Import pyarrow with parquet.
-
-    Raises:
-        EzAudioError: the extra is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise EzAudioError(
-            'captions need pyarrow: pip install "ezaudio[captions]" brings it'
-        ) from None
-    return pyarrow
 
 
 def write_rows(
@@ -64,13 +50,11 @@ def write_rows(
     Raises:
         OutputError: the file cannot be written.
     """
-    pa = arrow()
+    pa, _ = arrow()
     columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(cls)}
-    schema = _schema(pa, cls).with_metadata({_KEY: json.dumps(dict(facts or {})).encode()})
-    table = pa.table(columns, schema=schema)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        pa.parquet.write_table(table, temporary, compression="zstd")
+    table = pa.table(columns, schema=_schema(pa, cls))
+    make_folder(path.parent)
+    write_arrow(path, table, facts)
 
 
 def read_rows(path: Path, cls: type[Row]) -> Iterator[Row]:
@@ -79,7 +63,7 @@ def read_rows(path: Path, cls: type[Row]) -> Iterator[Row]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds something else.
     """
-    pa = arrow()
+    pa, _ = arrow()
     names = [f.name for f in fields(cls)]
     try:
         with pa.parquet.ParquetFile(path) as file:
@@ -92,18 +76,15 @@ def read_rows(path: Path, cls: type[Row]) -> Iterator[Row]:
 
 def read_facts(path: Path) -> dict[str, Any] | None:
     """Read what a shard carries, without its rows; None when there is no whole shard."""
-    pa = arrow()
     try:
-        metadata = pa.parquet.read_schema(path).metadata or {}
-        facts = json.loads(metadata.get(_KEY, b"null"))
-    except (OSError, ValueError, pa.ArrowException):
+        return read_facts_of(path)
+    except CheckpointError:
         return None
-    return facts if isinstance(facts, dict) else None
 
 
 def rows_in(path: Path) -> int:
     """Count the rows of a shard; none when it is damaged."""
-    pa = arrow()
+    pa, _ = arrow()
     try:
         return int(pa.parquet.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException):
@@ -188,7 +169,7 @@ class CaptionSet:
 
     def write_card(self, card: Mapping[str, Any]) -> None:
         """Write `set.json` atomically."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         text = json.dumps(dict(card), indent=2, ensure_ascii=False, default=_plain)
         write_bytes(self.folder / SET_FILE, (text + "\n").encode())
 

@@ -6,20 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ezaudio.errors import OutputError
+from ezaudio.files import BlobStore
 
 Vectors = npt.NDArray[np.float32]
-
-_CACHE_KIB = 16_384
-_WAIT_S = 60.0
-_MOST_VARIABLES = 500
 
 
 class VectorCache:
@@ -37,24 +32,12 @@ class VectorCache:
         self._model = model
         self.hits = self.misses = 0
         name = f"vectors-{socket.gethostname()}.sqlite"
-        try:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-            place = ":memory:" if folder is None else str(folder / name)
-            self._base = sqlite3.connect(place, timeout=_WAIT_S, isolation_level=None)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-            self._base.execute(
-                "CREATE TABLE IF NOT EXISTS vector (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot open the cache in {folder}: {error}") from None
+        self._store = BlobStore(None if folder is None else folder / name)
         self._kept = folder is not None
 
     def close(self) -> None:
         """Close the file."""
-        self._base.close()
+        self._store.close()
 
     def key(self, content: bytes) -> bytes:
         """Name what a vector is made of."""
@@ -62,7 +45,7 @@ class VectorCache:
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Tell which vectors are there."""
-        return set(self._read(keys))
+        return {key for key in self._store.get(keys) if isinstance(key, bytes)}
 
     def vectors(self, keys: Sequence[bytes], make: Callable[[list[int]], Vectors]) -> Vectors:
         """Give vectors; those that are not there yet are made, all at once.
@@ -74,7 +57,7 @@ class VectorCache:
         Returns:
             (N, J); (0, 0) without keys.
         """
-        found = self._read(keys)
+        found = self._store.get(keys)
         first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in found}
         missing = sorted(first.values())
         self.hits += len(keys) - len(missing)
@@ -83,20 +66,9 @@ class VectorCache:
             made = make(missing).astype(np.float16)
             rows = {keys[index]: row.tobytes() for index, row in zip(missing, made, strict=True)}
             if self._kept:
-                self._base.execute("BEGIN")
-                self._base.executemany("INSERT OR IGNORE INTO vector VALUES (?, ?)", rows.items())
-                self._base.execute("COMMIT")
+                self._store.put(rows)
             found |= rows
         return np.stack(
             [np.frombuffer(found[key], np.float16).astype(np.float32) for key in keys]
             or [np.zeros(0, np.float32)]
         )[: len(keys)]
-
-    def _read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        for begin in range(0, len(keys), _MOST_VARIABLES):
-            some = keys[begin : begin + _MOST_VARIABLES]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT key, value FROM vector WHERE key IN ({marks})"
-            found.update(self._base.execute(query, some))
-        return found

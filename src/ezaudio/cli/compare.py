@@ -12,7 +12,6 @@ from ezaudio.cli.evaluate import Copies, Paper, Processes, progress_lines
 from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
-from ezaudio.data.shards import make_folder
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import check_names
 from ezaudio.evaluation.compare import differences, read_systems
@@ -22,6 +21,7 @@ from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate as score
 from ezaudio.evaluation.run import make_all, require_extractors
 from ezaudio.evaluation.systems.peers import known_entries, peer_entries
+from ezaudio.files import make_folder
 
 
 @options_from(EvaluationOptions)

@@ -25,6 +25,7 @@ from ezaudio.data.shards import Part
 from ezaudio.data.sources import SOURCES, SourceOptions, read_label_names, read_source, root_of
 from ezaudio.data.statistics import is_store, of_rows, of_store
 from ezaudio.errors import InputError
+from ezaudio.files import read_part
 
 if TYPE_CHECKING:
     from ezaudio.data.waveforms import WaveformStore
@@ -57,10 +58,7 @@ class DataOptions(Config):
 
     def shards(self) -> Part:
         """Which shards are made here."""
-        number, _, of = self.part.partition("/")
-        if not (number.isdecimal() and of.isdecimal()):
-            raise InputError("part", self.part, "K/N, such as 0/2 and 1/2")
-        return Part(int(number), int(of))
+        return Part(*read_part(self.part, "part"))
 
     def threads(self) -> int:
         """How many."""

@@ -35,7 +35,6 @@ from ezaudio.data.shards import (
     Part,
     fingerprint,
     finished,
-    make_folder,
     new_shard,
     refuse_other,
     table_path,
@@ -47,6 +46,7 @@ from ezaudio.data.tables import numbers, read_facts, read_table, select, write_j
 from ezaudio.data.waveforms import KIND
 from ezaudio.data.work import in_order
 from ezaudio.errors import AudioFileError, InputError
+from ezaudio.files import make_folder
 
 FACTS = tuple(field.name for field in fields(ClipFacts) if field.name != "duration")
 """Measured values that a store's table keeps, one column each."""

@@ -23,7 +23,7 @@ from typing import Any
 
 from ezaudio.checkpoints import atomic_write, write_bytes
 from ezaudio.data.tables import read_facts
-from ezaudio.errors import AudioFileError, CheckpointError, InputError, OutputError
+from ezaudio.errors import AudioFileError, CheckpointError, InputError
 
 FORMAT = 2
 INDEX, TABLE, QUARANTINE = "index.json", "index.parquet", "quarantine.csv"
@@ -169,18 +169,6 @@ def refuse_other(folder: Path, kind: str, marks: Sequence[str]) -> None:
     """
     if (folder / INDEX).exists() and read_head(folder, kind)["marks"] != list(marks):
         raise InputError("output", str(folder), "a new folder: this holds other clips or settings")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents.
-
-    Raises:
-        OutputError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from None
 
 
 def write_head(folder: Path, kind: str, values: Mapping[str, Any]) -> None:

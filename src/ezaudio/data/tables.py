@@ -39,29 +39,29 @@ def write_table(
     Raises:
         OutputError: The file cannot be written.
     """
-    pa, parquet = _arrow()
+    pa, _ = arrow()
     values = [row.model_dump() for row in rows]
     arrays = {
         field.name: pa.array([value[field.name] for value in values], field.type)
         for field in _schema(pa)
     }
     arrays |= {name: pa.array(column) for name, column in columns.items()}
-    _write(parquet, path, pa.table(arrays), facts)
+    write_arrow(path, pa.table(arrays), facts)
 
 
 def write_columns(
     path: Path, columns: Mapping[str, Sequence[Any]], *, facts: Mapping[str, Any] | None = None
 ) -> None:
     """Write columns that are no clips; arguments and errors as `write_table`."""
-    pa, parquet = _arrow()
+    pa, _ = arrow()
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    _write(parquet, path, table, facts)
+    write_arrow(path, table, facts)
 
 
 def write_joined(path: Path, parts: Sequence[Any], *, facts: Mapping[str, Any]) -> None:
     """Write tables (of `read_table`) one after the other; arguments and errors as `write_table`."""
-    pa, parquet = _arrow()
-    _write(parquet, path, pa.concat_tables(parts, promote_options="permissive"), facts)
+    pa, _ = arrow()
+    write_arrow(path, pa.concat_tables(parts, promote_options="permissive"), facts)
 
 
 def read_table(path: Path) -> Any:
@@ -70,7 +70,7 @@ def read_table(path: Path) -> Any:
     Raises:
         CheckpointError: The file is missing or damaged.
     """
-    pa, parquet = _arrow()
+    pa, parquet = arrow()
     try:
         return parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
@@ -83,12 +83,12 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing or damaged.
     """
-    pa, parquet = _arrow()
+    pa, parquet = arrow()
     try:
         text = (parquet.read_schema(path).metadata or {}).get(_METADATA_KEY)
-    except (OSError, pa.ArrowException) as error:
+        return {} if text is None else dict(json.loads(text))
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from None
-    return {} if text is None else dict(json.loads(text))
 
 
 def numbers(table: Any, name: str) -> NDArray[Any]:
@@ -99,7 +99,7 @@ def numbers(table: Any, name: str) -> NDArray[Any]:
 
 def select(table: Any, keep: NDArray[np.bool_]) -> Any:
     """The rows of a table where `keep` is True."""
-    pa, _ = _arrow()
+    pa, _ = arrow()
     return table.filter(pa.array(keep))
 
 
@@ -161,7 +161,9 @@ class RowTable(Sequence[ClipRow]):
         return np.isin(codes, [i for i, scene in enumerate(scenes) if scene != "single"])
 
 
-def _write(parquet: Any, path: Path, table: Any, facts: Mapping[str, Any] | None) -> None:
+def write_arrow(path: Path, table: Any, facts: Mapping[str, Any] | None = None) -> None:
+    """Write an Arrow table, whole or not at all; arguments and errors as `write_table`."""
+    _, parquet = arrow()
     metadata = {_METADATA_KEY: json.dumps(dict(facts or {})).encode()}
     with atomic_write(path) as temporary:
         parquet.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
@@ -175,7 +177,12 @@ def _schema(pa: Any) -> Any:
     return pa.schema([(name, kinds.get(name, text)) for name in ClipRow.model_fields])
 
 
-def _arrow() -> tuple[Any, Any]:
+def arrow() -> tuple[Any, Any]:
+    """Import pyarrow and its parquet.
+
+    Raises:
+        InputError: They are not installed.
+    """
     try:
         import pyarrow
         from pyarrow import parquet

@@ -23,7 +23,6 @@ from ezaudio.data.shards import (
     TarFiles,
     fingerprint,
     finished,
-    make_folder,
     new_shard,
     read_head,
     refuse_other,
@@ -33,6 +32,7 @@ from ezaudio.data.shards import (
 )
 from ezaudio.data.tables import numbers, read_table, write_columns, write_joined
 from ezaudio.errors import InputError
+from ezaudio.files import make_folder
 from ezaudio.types import TextEmbedding
 
 KIND = "texts"

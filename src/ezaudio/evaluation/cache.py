@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 
-from ezaudio.errors import OutputError
+from ezaudio.files import BlobStore
 
 Heard = Mapping[str, npt.NDArray[np.float32]]
 
@@ -40,21 +38,7 @@ class FeatureCache:
 
     def __init__(self, path: Path | None) -> None:
         self.hits = 0
-        self._lock = threading.Lock()
-        try:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(
-                ":memory:" if path is None else path, timeout=60, check_same_thread=False
-            )
-            self._base.execute("pragma journal_mode = wal")
-            self._base.execute("pragma synchronous = normal")
-            self._base.execute(
-                "create table if not exists heard (key text primary key, value blob)"
-            )
-            self._base.commit()
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot open the cache of features {path}: {error}") from None
+        self._store = BlobStore(path)
 
     @staticmethod
     def key(content: str, extractor: str, loading: str) -> str:
@@ -64,28 +48,21 @@ class FeatureCache:
 
     def get(self, key: str) -> Heard | None:
         """Arrays that were kept; None when there are none, or they are damaged."""
-        with self._lock:
-            row = self._base.execute("select value from heard where key = ?", (key,)).fetchone()
-        if row is None:
+        content = self._store.get([key]).get(key)
+        if content is None:
             return None
         try:
-            found: Heard = unpack(row[0])
+            arrays: Heard = unpack(content)
         except SafetensorError:
             return None
         self.hits += 1
-        return found
+        return arrays
 
     def put(self, key: str, heard: Heard) -> None:
         """Keep arrays."""
         arrays = {name: np.ascontiguousarray(value) for name, value in heard.items()}
-        try:
-            with self._lock, self._base:
-                self._base.execute(
-                    "insert or replace into heard values (?, ?)", (key, pack(arrays))
-                )
-        except sqlite3.Error as error:
-            raise OutputError(f"cannot write the cache of features: {error}") from None
+        self._store.put({key: pack(arrays)})
 
     def close(self) -> None:
         """Let go of the file."""
-        self._base.close()
+        self._store.close()

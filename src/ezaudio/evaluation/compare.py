@@ -16,7 +16,7 @@ from ezaudio.errors import InputError
 from ezaudio.evaluation.evidence import listed
 from ezaudio.evaluation.intervals import paired_difference
 from ezaudio.evaluation.metrics import METRICS
-from ezaudio.evaluation.report import heading
+from ezaudio.evaluation.report.markdown import heading
 from ezaudio.evaluation.results import Results, Row, column_title
 from ezaudio.evaluation.systems import AnyConfig, read_system
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import Field
 
 from ezaudio.config import Config
-from ezaudio.data.shards import make_folder
 from ezaudio.errors import InputError
 from ezaudio.evaluation.cache import default_cache
 from ezaudio.evaluation.clips import (
@@ -24,6 +23,7 @@ from ezaudio.evaluation.hearing import Progress
 from ezaudio.evaluation.protocol import find_protocol
 from ezaudio.evaluation.run import Setup, reference_of
 from ezaudio.evaluation.systems.base import Order
+from ezaudio.files import make_folder, read_part
 
 TRAINING_SPLIT = "train"
 
@@ -101,22 +101,10 @@ def prepare(
         seeds=options.seeds,
         seed=options.seed,
         duration_s=options.duration_s,
-        shard=read_shard(options.shard),
+        shard=read_part(options.shard, "shard"),
         batch_size=options.batch_size,
     )
     return order, setup
-
-
-def read_shard(text: str) -> tuple[int, int]:
-    """Read `K/N`.
-
-    Raises:
-        InputError: not two whole numbers with 0 <= K < N.
-    """
-    first, _, second = text.partition("/")
-    if not (first.isdigit() and second.isdigit() and int(first) < int(second)):
-        raise InputError("shard", text, "K/N with 0 <= K < N")
-    return int(first), int(second)
 
 
 def _items(options: EvaluationOptions, split: str | None) -> list[Item]:

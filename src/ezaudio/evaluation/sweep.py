@@ -23,14 +23,14 @@ from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.compare import of_entry
 from ezaudio.evaluation.finished_runs import memory_of_run, model_of_run
-from ezaudio.evaluation.report import heading, interval_note
+from ezaudio.evaluation.report.markdown import heading, interval_note
 from ezaudio.evaluation.results import Results, Row, column_title, show
 from ezaudio.evaluation.run import Setup, evaluate, make_all, require_extractors
 from ezaudio.evaluation.systems.base import Order
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.pipelines.catalogue import find_model
 from ezaudio.reports.html import text_page
-from ezaudio.reports.markdown import markdown_table
+from ezaudio.reports.markdown import markdown_row
 from ezaudio.reports.plots import PALETTE, Dot, DotPlot, Line, LinePlot, Plot, can_draw, svg
 
 SHOWN = ("fd", "clap", "caption", "kl", "kad")
@@ -257,18 +257,19 @@ def sweep_markdown(cells: Sequence[Cell], results: Results, layout: Layout) -> s
     labels = list(dict.fromkeys(labels))
     columns = results.columns
     head = [*labels, "N", *(title for column in columns for title in _titles(column))]
-    lines: list[list[str]] = []
+    lines = [heading(results), "", markdown_row(head), markdown_row(["---"] * len(head))]
     for cell in different(cells):
         row = rows[cell.name]
         shown = [text for column in columns for text in _shown(row, column)]
         count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
-        lines.append([*(_said(cell.labels.get(n, "")) for n in labels), count, *shown])
+        lines.append(
+            markdown_row([*(_said(cell.labels.get(n, "")) for n in labels), count, *shown])
+        )
     for floor in (row for row in results.rows if row.kind == "floor"):
         shown = [text for column in columns for text in _shown(floor, column)]
         first = [floor.title, *[""] * (len(labels) - 1)]
-        lines.append([*first, str(floor.count), *shown])
-    table = markdown_table(head, lines)
-    return f"{heading(results)}\n\n{table}\n\n- {interval_note(results)}\n"
+        lines.append(markdown_row([*first, str(floor.count), *shown]))
+    return "\n".join([*lines, "", f"- {interval_note(results)}"]) + "\n"
 
 
 def _titles(column: str) -> list[str]:

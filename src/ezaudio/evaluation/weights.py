@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ezaudio.errors import DownloadError
 from ezaudio.evaluation.cache import default_cache
+from ezaudio.files import download
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_S = 30
@@ -109,25 +112,36 @@ def fetch_weights(name: str, *, folder: Path | None = None) -> Path:
 
 
 def _fetch(wanted: Weights, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".incomplete")
-    have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(
-        wanted.url, headers={"Range": f"bytes={have}-"} if have else {}
+    def bring(file: BinaryIO, have: int) -> None:
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        request = urllib.request.Request(wanted.url, headers=headers)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            if answer.status != 206:  # it sends the file from its beginning
+                file.seek(0)
+                file.truncate()
+            shutil.copyfileobj(answer, file, _BLOCK_BYTES)
+
+    def check(part: Path) -> None:
+        with part.open("rb") as file:
+            digest = _digest(file, wanted.algorithm)
+        if not digest.startswith(wanted.digest):
+            raise DownloadError(
+                f"{wanted.filename}: {wanted.algorithm} is {digest}, "
+                f"expected {wanted.digest}; it was removed, try again"
+            )
+
+    download(
+        path,
+        path.with_name(path.name + ".incomplete"),
+        lock=path.with_name(f".{path.name}.lock"),
+        bring=bring,
+        whole=lambda _: True,
+        check=check,
     )
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-        going_on = answer.status == 206
-        with part.open("ab" if going_on else "wb") as file:
-            while block := answer.read(_BLOCK_BYTES):
-                file.write(block)
-    digest = hashlib.new(wanted.algorithm, usedforsecurity=False)
-    with part.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    if not digest.hexdigest().startswith(wanted.digest):
-        part.unlink()
-        raise DownloadError(
-            f"{wanted.filename}: {wanted.algorithm} is {digest.hexdigest()}, "
-            f"expected {wanted.digest}; it was removed, try again"
-        )
-    part.replace(path)
+
+
+def _digest(file: BinaryIO, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
+    return digest.hexdigest()

@@ -17,6 +17,7 @@ from pathlib import Path
 from ezaudio.audio import AUDIO_FORMATS, format_of
 from ezaudio.checkpoints import atomic_write
 from ezaudio.errors import InputError, OutputError
+from ezaudio.files import make_folder
 
 _STEM_CHARACTERS = 48
 _LEAST_BYTES = {".wav": 2.0, ".flac": 0.2}
@@ -74,7 +75,7 @@ class Files:
         made: list[Path] = []
         try:
             for folder in dict.fromkeys(path.parent for path in self.paths):
-                made += _make_folder(folder)
+                made += _make_folders(folder)
             for path in self.paths:
                 try_to_write(path)
             yield
@@ -243,14 +244,10 @@ def _inside(folder: Path, output: str, ending: str | None) -> Path:
     return path.with_name(path.name + (ending or ".wav"))
 
 
-def _make_folder(folder: Path) -> list[Path]:
+def _make_folders(folder: Path) -> list[Path]:
     """Make a folder and those above it; give those that were not there."""
     missing = [place for place in (folder, *folder.parents) if not _exists(place)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"cannot make the folder {folder}: {reason}") from None
+    make_folder(folder)
     return missing[::-1]
 
 

@@ -20,18 +20,19 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     Returns:
         Lines that are joined by and do not end in a line break.
     """
-    lines = [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+    lines = [markdown_row(head), markdown_row(["---"] * len(head)), *map(markdown_row, rows)]
     return "\n".join(lines)
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """Write one line of a table."""
+    escaped = (" ".join(cell.replace("|", "\\|").split()) for cell in cells)
+    return f"| {' | '.join(escaped)} |"
 
 
 def markdown_html(text: str) -> str:
     """Convert Markdown to HTML; HTML and pictures inside the text stay text."""
     return str(_converter().render(text))
-
-
-def _line(cells: Sequence[str]) -> str:
-    escaped = (" ".join(cell.replace("|", "\\|").split()) for cell in cells)
-    return f"| {' | '.join(escaped)} |"
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ezaudio.checkpoints import atomic_write, load_module, save_module, sha256_file
 from ezaudio.data.manifest import ClipRow, read_manifest
+from ezaudio.files import make_folder
 
 LIST_COLUMNS = (
     "file",
@@ -98,7 +99,7 @@ def bundle(
             defaults.
         folder: Where to write.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for source, name in ((vae, "vae.safetensors"), (dit, "dit.safetensors")):
         loaded = load_module(source)
         tensors = normalised(loaded.tensors, latents) if source == vae else loaded.tensors

@@ -31,7 +31,6 @@ from ezaudio.data.shards import (
     Part,
     fingerprint,
     finished,
-    make_folder,
     new_shard,
     refuse_other,
     table_path,
@@ -48,6 +47,7 @@ from ezaudio.data.tables import (
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.data.work import in_order
 from ezaudio.errors import AudioFileError, InputError
+from ezaudio.files import make_folder
 from ezaudio.vae import VAE_FAMILIES, Autoencoder
 
 _SILENCE_S = 3.0

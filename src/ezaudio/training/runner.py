@@ -12,7 +12,8 @@ import yaml
 
 from ezaudio.checkpoints import write_bytes
 from ezaudio.config import dump_config
-from ezaudio.errors import InputError, OutputError
+from ezaudio.errors import InputError
+from ezaudio.files import make_folder
 from ezaudio.training.engine import Engine
 from ezaudio.training.recipe import Job, Recipe
 from ezaudio.training.trainer import CHECKPOINTS, Callback, Outcome, train
@@ -153,8 +154,5 @@ def _seed(run: Any) -> Any:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+    make_folder(path.parent)
     write_bytes(path, text.encode())

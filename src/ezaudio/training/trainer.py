@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 from pydantic import Field
 
 from ezaudio.config import Config
-from ezaudio.errors import InputError, OutputError
+from ezaudio.errors import InputError
+from ezaudio.files import make_folder
 from ezaudio.training.engine import Engine
 from ezaudio.training.guard import Guard, write_report
 from ezaudio.training.optim import RateConfig
@@ -176,10 +177,7 @@ class _Loop:
 
     def begin(self, *, resume: bool) -> None:
         """Start, or take up a checkpoint."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.folder}: {error.strerror}") from None
+        make_folder(self.folder)
         if not resume and any((self.folder / CHECKPOINTS).glob("[0-9]*")):
             allowed = "a folder without checkpoints, or --resume to go on with the run there"
             raise InputError("output", str(self.folder), allowed)
@@ -238,7 +236,7 @@ class _Loop:
 
     def export(self, folder: Path) -> tuple[Path, ...]:
         """Write the weights that inference wants."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         paths = tuple(self.task.export(folder, step=self.done))
         self.engine.barrier()
         return paths

@@ -17,6 +17,7 @@ from typing import Any
 from ezaudio.audio import write_audio
 from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import InputError, OutputError
+from ezaudio.files import make_folder
 from ezaudio.reports.plots import can_draw, spectrogram_rgb
 from ezaudio.spectrogram import spectrogram_png
 from ezaudio.training.task import Heard
@@ -60,7 +61,7 @@ class JsonLog:
     def sounds(self, step: int, sounds: Sequence[Heard]) -> None:
         """Write sounds as files, with pictures where they can be drawn."""
         folder = self.path.parent / SAMPLES / f"{step:09d}"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for place, heard in enumerate(sounds):
             path = folder / f"{place:02d}-{_slug(heard.name)}.wav"
             write_audio(path, heard.samples, heard.sample_rate, metadata={"prompt": heard.name})

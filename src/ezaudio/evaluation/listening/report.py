@@ -14,7 +14,6 @@ import numpy as np
 
 from ezaudio.checkpoints import write_bytes
 from ezaudio.config import Config
-from ezaudio.data.shards import make_folder
 from ezaudio.errors import InputError
 from ezaudio.evaluation.listening.answers import Answer
 from ezaudio.evaluation.listening.statistics import (
@@ -26,6 +25,7 @@ from ezaudio.evaluation.listening.statistics import (
 )
 from ezaudio.evaluation.listening.study import Study, Trial
 from ezaudio.evaluation.results import number
+from ezaudio.files import make_folder
 from ezaudio.reports.html import text_page
 from ezaudio.reports.markdown import markdown_table
 from ezaudio.reports.plots import PALETTE, Dot, DotPlot, can_draw, svg

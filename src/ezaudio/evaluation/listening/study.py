@@ -28,6 +28,7 @@ from ezaudio.evaluation.clips import ClipSet
 from ezaudio.evaluation.evidence import listed
 from ezaudio.evaluation.metrics.faults import loudness_lufs
 from ezaudio.evaluation.sources import open_source
+from ezaudio.files import make_folder
 from ezaudio.types import Clip
 
 STUDY_FILE = "study.json"
@@ -152,7 +153,7 @@ def build_study(
         raise InputError("prompts", options.prompts, f"at most {len(names)}, as there are clips")
     generator = np.random.default_rng(options.seed)
     chosen = [names[i] for i in sorted(generator.permutation(len(names))[: options.prompts])]
-    (folder / "clips").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "clips")
     trials = [
         _write_trial(folder, options.seed, system, clips, name)
         for system, clips in everyone.items()

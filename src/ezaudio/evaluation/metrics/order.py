@@ -29,21 +29,6 @@ class EventOrder:
     both: npt.NDArray[np.bool_]
     ordered: npt.NDArray[np.bool_]
 
-    @property
-    def existence(self) -> float:
-        """Share of clips in which both events were heard."""
-        return float(self.both.mean())
-
-    @property
-    def accuracy(self) -> float:
-        """Share of clips with both events in the right order."""
-        return float((self.both & self.ordered).mean())
-
-    @property
-    def order_given_both(self) -> float:
-        """Share of right orders among clips with both events; NaN where there is none."""
-        return float(self.ordered[self.both].mean()) if self.both.any() else float("nan")
-
 
 def event_order(presence: FloatArray, *, threshold: float = 0.3) -> EventOrder:
     """Read the order of two events off their probabilities.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ezaudio.evaluation.evidence import Evidence
+from ezaudio.evaluation.metrics.copies import near_copies
 from ezaudio.evaluation.metrics.cosine import cosine_scores
 from ezaudio.evaluation.metrics.diversity import group_diversity
 from ezaudio.evaluation.metrics.faults import duration_errors
@@ -137,8 +138,10 @@ def _diversity(sides: Sides) -> Array:
 
 def _copies(real: Evidence | None, made: Evidence, settings: MetricSettings) -> Array:
     assert real is not None
-    threshold = np.quantile(real.get("likeness"), settings.copy_quantile)
-    return (made.get("likeness") > threshold).astype(np.float64)
+    copied = near_copies(
+        made.get("likeness"), real.get("likeness"), quantile=settings.copy_quantile
+    )
+    return copied.astype(np.float64)
 
 
 def _fact(name: str) -> ClipScores:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from ezaudio.audio import read_metadata
 from ezaudio.errors import EzAudioError, InputError
 from ezaudio.evaluation.clips import ClipSet, Item, check_names
+from ezaudio.files import make_folder
 
 Progress = Callable[[str, int, int], None]
 
@@ -73,7 +74,7 @@ class Job:
 
     def make_room(self) -> Path:
         """Make the folder that it goes into, and return it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         return self.path.parent
 
     @property

@@ -1,0 +1,152 @@
+"""Folders, parts of a work, downloads that go on, and values kept by key: what every room needs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ezaudio.errors import InputError, OutputError
+
+_WAIT_S = 60.0
+_CACHE_KIB = 16_384
+_MOST_VARIABLES = 500
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"cannot make the folder {folder}: {reason}") from None
+
+
+def read_part(text: str, field: str) -> tuple[int, int]:
+    """Read which part of a work is done here: `K/N`, from `0/N` to `N-1/N`.
+
+    Args:
+        text: what was given.
+        field: the option that it was given with, for the message.
+
+    Raises:
+        InputError: It is no such part.
+    """
+    first, _, second = text.partition("/")
+    numbers = first.isascii() and second.isascii() and first.isdigit() and second.isdigit()
+    if not numbers or not int(first) < int(second):
+        raise InputError(field, text, "K/N with 0 <= K < N, such as 0/2 and 1/2")
+    return int(first), int(second)
+
+
+def download(
+    target: Path,
+    part: Path,
+    *,
+    lock: Path,
+    bring: Callable[[BinaryIO, int], None],
+    whole: Callable[[Path], bool],
+    check: Callable[[Path], None],
+    size: int | None = None,
+) -> None:
+    """Bring a file, going on with what an earlier call left, in this process or another.
+
+    Args:
+        target: the name that the file gets when all of it is there.
+        part: holds what has come so far.
+        lock: lets one process bring it at a time.
+        bring: writes the rest to an open file, from the byte that it is given on; a sender that
+            cannot go on may empty the file first.
+        whole: whether a file that has the name by now can be taken.
+        check: raises when what came is not what was asked for; it is removed then.
+        size: of the whole file in bytes, where it is known.
+
+    Raises:
+        OSError: as `bring`, or the disk is full.
+    """
+    from filelock import FileLock
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        if target.is_file() and whole(target):
+            return
+        have = part.stat().st_size if part.is_file() else 0
+        if size is not None and have > size:
+            have = 0
+        with part.open("r+b" if have else "wb") as file:
+            file.seek(have)
+            bring(file, have)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            check(part)
+        except BaseException:
+            part.unlink()
+            raise
+        part.replace(target)
+    lock.unlink(missing_ok=True)
+
+
+class BlobStore:
+    """Bytes by key in one SQLite file, which threads and processes share.
+
+    What is written is whole or absent.
+
+    Args:
+        path: the file, made when it is not there; None keeps nothing beyond this process.
+
+    Raises:
+        OutputError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = threading.Lock()
+        self._path = path
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(
+                ":memory:" if path is None else path, timeout=_WAIT_S, check_same_thread=False
+            )
+            self._base.execute("pragma journal_mode = wal")
+            self._base.execute("pragma synchronous = normal")
+            self._base.execute(f"pragma cache_size = -{_CACHE_KIB}")
+            self._base.execute("create table if not exists blob (key primary key, value blob)")
+            self._base.commit()
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(f"cannot open the cache {path}: {error}") from None
+
+    def get(self, keys: Sequence[str | bytes]) -> dict[str | bytes, bytes]:
+        """Give what is there, by key."""
+        stored: dict[str | bytes, bytes] = {}
+        for begin in range(0, len(keys), _MOST_VARIABLES):
+            some = keys[begin : begin + _MOST_VARIABLES]
+            marks = ",".join("?" * len(some))
+            query = f"select key, value from blob where key in ({marks})"
+            with self._lock:
+                stored.update(self._base.execute(query, tuple(some)))
+        return stored
+
+    def put(self, values: Mapping[str, bytes] | Mapping[bytes, bytes]) -> None:
+        """Keep bytes; a key that is there gets the new ones.
+
+        Raises:
+            OutputError: They cannot be written.
+        """
+        rows: Iterable[tuple[str | bytes, bytes]] = values.items()
+        try:
+            with self._lock, self._base:
+                self._base.executemany("insert or replace into blob values (?, ?)", rows)
+        except sqlite3.Error as error:
+            raise OutputError(f"cannot write the cache {self._path}: {error}") from None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._base.close()
