@@ -9,6 +9,7 @@ from ezaudio.evaluation.cache import FeatureCache
 from ezaudio.evaluation.metrics import METRICS, MetricSettings
 from ezaudio.evaluation.protocol import PROTOCOLS, Panel, find_protocol, require_one_hash
 from ezaudio.evaluation.sources import content_hash
+from ezaudio.files import BlobStore
 from ezaudio.types import Clip
 
 WEIGHTS = {"panns-16k": "a" * 64, "clap-general": "b" * 64}
@@ -99,7 +100,5 @@ class TestCache:
         assert len(keys) == 4
 
     def test_a_damaged_entry_counts_as_absent(self, tmp_path):
-        cache = FeatureCache(tmp_path / "c.sqlite")
-        with cache._base:
-            cache._base.execute("insert into heard values ('k', x'00ff')")
-        assert cache.get("k") is None
+        BlobStore(tmp_path / "c.sqlite").put({"k": b"\x00\xff"})
+        assert FeatureCache(tmp_path / "c.sqlite").get("k") is None

@@ -16,6 +16,7 @@ from ezaudio.errors import InputError, OutputError
 from ezaudio.evaluation.clips import Item
 from ezaudio.evaluation.paper import published
 from ezaudio.evaluation.systems import SYSTEMS, Order, read_system
+from ezaudio.evaluation.systems.base import Naming
 from ezaudio.evaluation.systems.command import CommandConfig
 from ezaudio.evaluation.systems.diffusers_pipeline import (
     LENGTH_ARGUMENTS,
@@ -25,7 +26,6 @@ from ezaudio.evaluation.systems.diffusers_pipeline import (
     sample_rate_of,
 )
 from ezaudio.evaluation.systems.folder import FolderConfig
-from ezaudio.evaluation.systems.naming import Naming
 from ezaudio.evaluation.systems.peers import known_entries, peer_entries
 
 ITEMS = (Item("a b", "a dog; barks $HOME", duration_s=0.25), Item("c", 'a "bell"', duration_s=0.25))

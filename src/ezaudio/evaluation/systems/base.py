@@ -165,6 +165,30 @@ def made_sounds(title: str, order: Order, folder: Path, default_s: float) -> lis
     return sets
 
 
+@dataclass(frozen=True)
+class Naming:
+    """How another program calls its files: a pattern with `{name}` (the clip's) or `{index}` (its number from 0), without ending.
+
+    Attributes:
+        pattern: such as `output_{index}`; `{index:05d}` pads with zeros.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        """Raise InputError when the pattern cannot tell clips apart."""
+        try:
+            first, second = (self.stem(i, Item(f"n{i}")) for i in (0, 1))
+        except (KeyError, IndexError, ValueError):
+            first = second = ""
+        if first == second:
+            raise InputError("naming", self.pattern, "a pattern with {name} or {index}")
+
+    def stem(self, index: int, item: Item) -> str:
+        """The file's name without ending."""
+        return self.pattern.format(name=item.name, index=index, caption=item.caption)
+
+
 def _check_shard(shard: tuple[int, int]) -> None:
     number, count = shard
     if count < 1 or not 0 <= number < count:

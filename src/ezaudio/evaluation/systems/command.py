@@ -37,13 +37,13 @@ from ezaudio.evaluation.clips import SOUND_SUFFIXES, ClipSet
 from ezaudio.evaluation.systems.base import (
     JOB_KEY,
     Job,
+    Naming,
     Order,
     Progress,
     jobs_of,
     made_sounds,
     missing,
 )
-from ezaudio.evaluation.systems.naming import Naming
 
 _SHOWN_CHARACTERS = 300
 

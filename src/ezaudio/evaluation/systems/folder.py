@@ -11,8 +11,7 @@ from ezaudio.config import Config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import ClipSet, read_folder
 from ezaudio.evaluation.evidence import listed
-from ezaudio.evaluation.systems.base import Order, Progress
-from ezaudio.evaluation.systems.naming import Naming
+from ezaudio.evaluation.systems.base import Naming, Order, Progress
 
 
 class FolderConfig(Config):
