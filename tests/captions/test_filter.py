@@ -108,7 +108,7 @@ def test_the_report_of_a_filtered_set_counts_all_pairs_that_were_scored(
     text = (tmp_path / "r.html").read_text()
     assert "1 captions of 1 clips" in text
     assert "9 pairs were scored and 1 kept" in text
-    shown = re.findall(r"<td>(0\.[345]\d)</td><td class=n>(\d+)</td>", text)
+    shown = re.findall(r'<td>(0\.[345]\d)</td><td class="number">(\d+)</td>', text)
     assert shown == [(f"{t:.2f}", str(sum(s >= t for s in scores))) for t in THRESHOLDS]
     counts = re.findall(r"<title>-?[01]\.\d\d: (\d+)</title>", text)
     assert sum(map(int, counts)) == 9

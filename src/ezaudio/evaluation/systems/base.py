@@ -167,7 +167,9 @@ def made_sounds(title: str, order: Order, folder: Path, default_s: float) -> lis
 
 @dataclass(frozen=True)
 class Naming:
-    """How another program calls its files: a pattern with `{name}` (the clip's) or `{index}` (its number from 0), without ending.
+    """How another program calls its files.
+
+    A pattern with `{name}` (the clip's) or `{index}` (its number from 0), without ending.
 
     Attributes:
         pattern: such as `output_{index}`; `{index:05d}` pads with zeros.
