@@ -22,14 +22,14 @@ import numpy as np
 import torch
 
 from ezaudio.audio import write_audio
-from ezaudio.evaluation import hearing
+from ezaudio.evaluation import feature_store
 from ezaudio.evaluation.cache import FeatureCache
 from ezaudio.evaluation.clips import ClipSet, Item, read_folder
-from ezaudio.evaluation.ears import EARS, Ear, tensor_ear
+from ezaudio.evaluation.extractors import EXTRACTORS, FeatureExtractor, tensor_extractor
 from ezaudio.evaluation.metrics.frechet import frechet_distance
 from ezaudio.evaluation.protocol import PROTOCOLS
 from ezaudio.evaluation.run import Setup, evaluate
-from ezaudio.evaluation.systems.base import Order
+from ezaudio.evaluation.systems.base import GenerationPlan
 from ezaudio.evaluation.systems.folder import FolderConfig
 from ezaudio.extractors.panns import CNN14_16K
 
@@ -69,7 +69,7 @@ def noise_folder(folder: Path, count: int, seconds: float, seed: int) -> ClipSet
     return ClipSet(folder.name, tuple(items), tuple(folder / f"{i.name}.wav" for i in items))
 
 
-def untrained_panns(_: Path | None) -> Ear:
+def untrained_panns(_: Path | None) -> FeatureExtractor:
     """PANNs Cnn14 of random weights."""
     torch.manual_seed(0)
     network = CNN14_16K.build()
@@ -78,21 +78,21 @@ def untrained_panns(_: Path | None) -> Ear:
         found = network(wave)
         return {"features": found.features, "logits": found.logits}
 
-    return tensor_ear("panns-16k", "random", CNN14_16K.sample_rate, heard)
+    return tensor_extractor("panns-16k", "random", CNN14_16K.sample_rate, heard)
 
 
-def random_features(name: str, rate: int) -> Ear:
-    """An ear that hears at once, with arrays as large as a real one's; every sound is another."""
+def random_features(name: str, rate: int) -> FeatureExtractor:
+    """An extractor that needs no time; its arrays are as large as a real one's, and all differ."""
     generator = np.random.default_rng(0)
 
-    def hear(samples, _):
+    def extract(samples, _):
         sizes = {"features": 2048, "logits": 527, "audio": 512}
         return {n: generator.standard_normal(s).astype(np.float32) for n, s in sizes.items()}
 
     def read(captions):
         return np.random.default_rng(1).standard_normal((len(captions), 512)).astype(np.float32)
 
-    return Ear(name, "random", rate, hear, read=read)
+    return FeatureExtractor(name, "random", rate, extract, embed_text=read)
 
 
 def scored(folder: Path, protocol: str, count: int, seconds: float, times: int) -> None:
@@ -102,8 +102,8 @@ def scored(folder: Path, protocol: str, count: int, seconds: float, times: int) 
     setup = Setup(PROTOCOLS[protocol], folder, folder / "features.sqlite", reference=real)
     for number in range(times):
         if times > 1:  # what is loaded for the first run does not matter
-            hearing.load_sound = lambda *_: np.zeros(64, np.float32)
-        results, cpu, wall = cpu_and_wall(evaluate, [system], Order(made.items), setup)
+            feature_store.load_sound = lambda *_: np.zeros(64, np.float32)
+        results, cpu, wall = cpu_and_wall(evaluate, [system], GenerationPlan(made.items), setup)
         rows = len(results.rows)
         print(f"run {number + 1}: {rows} rows of {count} clips, {cpu:.1f} s of CPU, {wall:.1f} s")
         heard = 6 * count  # clips, recordings, and the four anchors, of which one is recordings
@@ -124,10 +124,10 @@ def main() -> None:
         return
     cached = options.what == "cached"
     protocol = PAPER if cached else options.protocol
-    EARS["panns-16k"] = (
+    EXTRACTORS["panns-16k"] = (
         (lambda _: random_features("panns-16k", 16_000)) if cached else untrained_panns
     )
-    EARS["clap-general"] = lambda _: random_features("clap-general", 48_000)
+    EXTRACTORS["clap-general"] = lambda _: random_features("clap-general", 48_000)
     with tempfile.TemporaryDirectory() as folder:
         times = 2 if cached else 1
         scored(Path(folder), protocol, options.clips, options.seconds, times)

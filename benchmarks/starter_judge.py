@@ -26,9 +26,9 @@ from judge import clips, events, report, training
 from judge.kinds import KINDS_FILE, read_kinds
 from judge.network import load_judge
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import EzAudioError
+from ezaudio.files import write_bytes
 
 JUDGE_FILE = Path(__file__).with_name("judge.safetensors")
 log = logging.getLogger("judge")

@@ -7,7 +7,7 @@ import pytest
 
 from ezaudio.audio_checks import bandwidth_hz, block_db, clipped_share, highest_hz, loudest_db
 from ezaudio.data.checks import CheckConfig, measure
-from ezaudio.evaluation.metrics.faults import sound_facts
+from ezaudio.evaluation.metrics.signal_checks import sound_facts
 
 RATES = (8000, 24_000, 44_100)
 BELOW_DB = CheckConfig().bandwidth_db

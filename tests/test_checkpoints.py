@@ -12,19 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ezaudio import checkpoints
+from ezaudio import files
 from ezaudio.checkpoints import (
-    atomic_write,
     load_foreign,
     load_module,
     load_tensors,
     read_module_info,
     save_module,
-    sha256_file,
-    write_bytes,
 )
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError, OutputError
+from ezaudio.files import atomic_write, sha256_file, write_bytes
 
 
 class Shape(Config):
@@ -175,7 +173,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         write_bytes(tmp_path / "f", b"x")
     assert list(tmp_path.iterdir()) == []
@@ -183,7 +181,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
 _LIMITED = """
 import resource, signal, sys, torch
-from ezaudio.checkpoints import save_module, write_bytes
+from ezaudio.checkpoints import save_module
+from ezaudio.files import write_bytes
 from ezaudio.errors import OutputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

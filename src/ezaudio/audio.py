@@ -28,8 +28,8 @@ import soundfile
 import soxr
 from torch import Tensor
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import AudioFileError, InputError, OutputError
+from ezaudio.files import write_bytes
 from ezaudio.spectrogram import spectrogram_png
 from ezaudio.types import Clip
 

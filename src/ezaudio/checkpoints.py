@@ -12,15 +12,11 @@ files start fast.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
-import os
-import secrets
-import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -30,6 +26,7 @@ from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 
 from ezaudio.errors import CheckpointError, OutputError
+from ezaudio.files import atomic_write, first_line, sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 METADATA_KEY = "ezaudio"
 _RESERVED = ("format", "kind", "config")
-_HASH_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -179,92 +175,10 @@ def load_foreign(path: str | Path) -> dict[str, Any]:
             f"{path}: refused, it is damaged or holds more than tensors (which could run code)"
         ) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path}: truncated or damaged ({_first_line(error)})") from None
+        raise CheckpointError(f"{path}: truncated or damaged ({first_line(error)})") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not named tensors")
     return content
-
-
-def sha256_file(path: str | Path) -> str:
-    """Hash a file.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with Path(path).open("rb") as file:
-            while block := file.read(_HASH_BLOCK_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
-
-
-@contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, it takes the place of `path`.
-
-    The file reaches the disk before it gets its name, so that `path` holds either what it held
-    before or all of what was written. When the block fails, the temporary file is removed.
-
-    Raises:
-        OutputError: for every error of the file system, a full disk included.
-    """
-    target = _writable(path)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        mode = stat.S_IMODE(temporary.stat().st_mode)
-        yield temporary
-        temporary.chmod(mode)  # the block may have replaced the file by a private one
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a whole file atomically.
-
-    Raises:
-        OutputError: as `atomic_write`.
-    """
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def require_writable(path: str | Path) -> None:
-    """Refuse a place where no file can be written, before the work that would end there.
-
-    Raises:
-        OutputError: its folder is not there or may not be written, or it is no regular file.
-    """
-    target = _writable(path)
-    if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"cannot write {path}: no permission to write into {target.parent}")
-
-
-def _writable(path: str | Path) -> Path:
-    """Follow links to the file that would be written, and refuse what cannot become one."""
-    try:
-        target = Path(os.path.realpath(path))
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        if not target.parent.is_dir():
-            raise OutputError(f"cannot write {path}: no folder {target.parent}") from None
-        return target
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or _first_line(error)
-        raise OutputError(f"cannot write {path!s}: {reason}") from None
-    if not stat.S_ISREG(mode):
-        what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
-        raise OutputError(f"cannot write {path}: it {what}")
-    return target
 
 
 def _standalone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -296,9 +210,9 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: truncated or damaged ({_first_line(error)})") from None
+        raise CheckpointError(f"{path}: truncated or damaged ({first_line(error)})") from None
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from None
+        raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from None
 
 
 def _parsed(path: Path, file: Any, kind: str | None) -> ModuleInfo:
@@ -338,7 +252,3 @@ def _torch_load(path: Path) -> object:
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

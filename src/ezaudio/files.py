@@ -1,16 +1,25 @@
-"""Folders, parts of a work, downloads that go on, and values kept by key: what every room needs."""
+"""Files as every room handles them.
+
+Folders that are made or said why not, whole files or none, hashes, parts of a work, downloads that
+go on, and bytes kept by key.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import sqlite3
+import stat
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ezaudio.errors import InputError, OutputError
+from ezaudio.errors import CheckpointError, InputError, OutputError
 
+_HASH_BLOCK_BYTES = 1 << 20
 _WAIT_S = 60.0
 _CACHE_KIB = 16_384
 _MOST_VARIABLES = 500
@@ -92,6 +101,93 @@ def download(
             raise
         part.replace(target)
     lock.unlink(missing_ok=True)
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hash a file.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while block := file.read(_HASH_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, it takes the place of `path`.
+
+    The file reaches the disk before it gets its name, so that `path` holds either what it held
+    before or all of what was written. When the block fails, the temporary file is removed.
+
+    Raises:
+        OutputError: for every error of the file system, a full disk included.
+    """
+    target = _writable(path)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+        yield temporary
+        temporary.chmod(mode)  # the block may have replaced the file by a private one
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a whole file atomically.
+
+    Raises:
+        OutputError: as `atomic_write`.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def require_writable(path: str | Path) -> None:
+    """Refuse a place where no file can be written, before the work that would end there.
+
+    Raises:
+        OutputError: its folder is not there or may not be written, or it is no regular file.
+    """
+    target = _writable(path)
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: no permission to write into {target.parent}")
+
+
+def _writable(path: str | Path) -> Path:
+    """Follow links to the file that would be written, and refuse what cannot become one."""
+    try:
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        if not target.parent.is_dir():
+            raise OutputError(f"cannot write {path}: no folder {target.parent}") from None
+        return target
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise OutputError(f"cannot write {path!s}: {reason}") from None
+    if not stat.S_ISREG(mode):
+        what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
+        raise OutputError(f"cannot write {path}: it {what}")
+    return target
+
+
+def first_line(error: BaseException) -> str:
+    """Say in one line what went wrong."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class BlobStore:

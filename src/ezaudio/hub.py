@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import DownloadError, EzAudioError, InputError
-from ezaudio.files import download
+from ezaudio.files import download, write_bytes
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

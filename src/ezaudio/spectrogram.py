@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import OutputError
+from ezaudio.files import write_bytes
 from ezaudio.types import Clip
 
 if TYPE_CHECKING:

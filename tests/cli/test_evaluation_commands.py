@@ -13,16 +13,16 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.evaluation.conftest import FAKE, fake_ear, write_manifest, write_sounds
+from tests.evaluation.conftest import FAKE, fake_extractor, write_manifest, write_sounds
 
 from ezaudio.cli.main import run
-from ezaudio.evaluation.ears import EARS
+from ezaudio.evaluation.extractors import EXTRACTORS
 from ezaudio.evaluation.protocol import PROTOCOLS
 
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch, tmp_path):
-    monkeypatch.setitem(EARS, "fake", fake_ear)
+    monkeypatch.setitem(EXTRACTORS, "fake", fake_extractor)
     monkeypatch.setitem(PROTOCOLS, "fake", FAKE)
     monkeypatch.setenv("EZAUDIO_CACHE", str(tmp_path / "cache"))
 

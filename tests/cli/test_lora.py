@@ -13,8 +13,8 @@ import soundfile
 import yaml
 
 from ezaudio.audio import read_audio, read_metadata
-from ezaudio.checkpoints import sha256_file
 from ezaudio.dit.lora_file import load_adapter, save_adapter
+from ezaudio.files import sha256_file
 from ezaudio.training.lora import LoRATask
 
 RATE = 24_000

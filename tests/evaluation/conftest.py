@@ -11,8 +11,8 @@ from tests.evaluation.listening.browser import Browser, require_browser
 from tests.tiny_model import FakeTextConfig, write_tiny_model
 
 from ezaudio.audio import write_audio
-from ezaudio.evaluation.ears import EARS, Ear
-from ezaudio.evaluation.metrics.faults import sound_facts
+from ezaudio.evaluation.extractors import EXTRACTORS, FeatureExtractor
+from ezaudio.evaluation.metrics.signal_checks import sound_facts
 from ezaudio.evaluation.protocol import PROTOCOLS, Panel, Protocol
 from ezaudio.text import TEXT_ENCODERS
 
@@ -20,7 +20,7 @@ RATE = 16_000
 LABELS = ("low", "high")
 
 
-def fake_hear(samples: np.ndarray, rate: int) -> Mapping[str, np.ndarray]:
+def fake_extract(samples: np.ndarray, rate: int) -> Mapping[str, np.ndarray]:
     """Features of energy in eight bands; two classes: low and high."""
     bands = np.array_split(np.abs(np.fft.rfft(samples, 4096)) ** 2, 8)
     energy = np.log10(np.array([band.mean() for band in bands]) + 1e-6).astype(np.float32)
@@ -33,11 +33,11 @@ def fake_hear(samples: np.ndarray, rate: int) -> Mapping[str, np.ndarray]:
     return {"features": energy, "logits": logits, "audio": audio, "timeline": timeline}
 
 
-def fake_ear(_: Path | None = None, identity: str = "fake-1") -> Ear:
+def fake_extractor(_: Path | None = None, identity: str = "fake-1") -> FeatureExtractor:
     def read(captions: object) -> np.ndarray:
         return np.array([[len(text), 1.0, 2.0, 3.0] for text in captions], np.float32)
 
-    return Ear("fake", identity, RATE, fake_hear, LABELS, read)
+    return FeatureExtractor("fake", identity, RATE, fake_extract, LABELS, read)
 
 
 FAKE = Protocol(
@@ -63,7 +63,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 @pytest.fixture(scope="session", autouse=True)
 def fakes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EARS, "fake", fake_ear)
+        patch.setitem(EXTRACTORS, "fake", fake_extractor)
         patch.setitem(PROTOCOLS, "fake", FAKE)
         patch.setitem(TEXT_ENCODERS, "fake", FakeTextConfig)
         yield

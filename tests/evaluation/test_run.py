@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.evaluation.conftest import fake_ear, write_manifest, write_sounds
+from tests.evaluation.conftest import fake_extractor, write_manifest, write_sounds
 
 from ezaudio.audio import read_audio, write_audio
 from ezaudio.errors import InputError
-from ezaudio.evaluation import hearing
-from ezaudio.evaluation.ears import EARS
-from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation import feature_store
+from ezaudio.evaluation.extractors import EXTRACTORS
+from ezaudio.evaluation.options import EvaluationOptions, prepare
 from ezaudio.evaluation.protocol import PROTOCOLS, Panel, Protocol
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate, make
-from ezaudio.evaluation.systems import Order
+from ezaudio.evaluation.systems import GenerationPlan
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
 from ezaudio.evaluation.systems.folder import FolderConfig
 
@@ -31,12 +32,12 @@ def options(tmp_path: Path) -> dict[str, object]:
 
 def scored(sounds: Path, out: Path, options: dict[str, object], **more: object) -> Results:
     unpaired = bool(more.pop("unpaired", False))
-    order, setup = prepare(
+    plan, setup = prepare(
         EvaluationOptions(**{**options, **more}), out, sounds=sounds, unpaired=unpaired
     )
     system = FolderConfig(name="sounds", folder=sounds).build()
-    make(system, order, setup)
-    return evaluate([system], order, setup)
+    make(system, plan, setup)
+    return evaluate([system], plan, setup)
 
 
 class TestFolders:
@@ -101,17 +102,17 @@ class TestFolders:
         moved = shutil.copytree(made, tmp_path / "elsewhere")
 
         def deaf(_: Path | None = None):
-            ear = fake_ear()
+            extractor = fake_extractor()
 
-            def hear(*_: object):
+            def extract(*_: object):
                 raise AssertionError("heard again")
 
-            return type(ear)(ear.name, ear.identity, ear.sample_rate, hear, ear.labels, ear.read)
+            return replace(extractor, extract=extract)
 
-        monkeypatch.setitem(EARS, "fake", deaf)
+        monkeypatch.setitem(EXTRACTORS, "fake", deaf)
         again = scored(moved, tmp_path / "out2", options, reference=real)
         assert again.rows[0].scores["fake/fd"] == first.rows[0].scores["fake/fd"]
-        monkeypatch.setitem(EARS, "fake", lambda _: fake_ear(identity="fake-2"))
+        monkeypatch.setitem(EXTRACTORS, "fake", lambda _: fake_extractor(identity="fake-2"))
         other = scored(made, tmp_path / "out3", options, reference=real)
         assert other.hash != first.hash
 
@@ -157,9 +158,9 @@ class TestModel:
         self, manifest, tmp_path, options, model
     ):
         system = EzAudioConfig(name="tiny", model=str(model), device="cpu").build()
-        order, setup = self.prepared(manifest, tmp_path / "out", options, seeds=2)
-        make(system, order, setup)
-        results = evaluate([system], order, setup)
+        plan, setup = self.prepared(manifest, tmp_path / "out", options, seeds=2)
+        make(system, plan, setup)
+        results = evaluate([system], plan, setup)
         row = results.rows[0]
         assert (row.count, row.seeds) == (8, 2)
         assert row.scores["fake/clap"].value is not None
@@ -172,26 +173,26 @@ class TestModel:
         self, manifest, tmp_path, options, model
     ):
         system = EzAudioConfig(name="tiny", model=str(model), device="cpu").build()
-        order, setup = self.prepared(manifest, tmp_path / "out", options, batch_size=1)
-        make(system, order, setup)
+        plan, setup = self.prepared(manifest, tmp_path / "out", options, batch_size=1)
+        make(system, plan, setup)
         sounds = sorted((tmp_path / "out" / "sounds").rglob("*.wav"))
         content = {path: path.read_bytes() for path in sounds}
         sounds[0].unlink()
         sounds[1].write_bytes(sounds[1].read_bytes()[:200])
         times = {path: path.stat().st_mtime_ns for path in sounds[2:]}
-        make(system, order, setup)
+        make(system, plan, setup)
         assert {path: path.read_bytes() for path in sounds} == content
         assert {path: path.stat().st_mtime_ns for path in sounds[2:]} == times
 
     def test_another_setting_makes_everything_anew(self, manifest, tmp_path, options, model):
-        order, setup = self.prepared(manifest, tmp_path / "out", options, limit=2)
+        plan, setup = self.prepared(manifest, tmp_path / "out", options, limit=2)
         sound = tmp_path / "out" / "sounds" / "tiny" / "seed-0" / "c00.wav"
         made = []
         for scale in (3.0, 1.0):
             config = EzAudioConfig(
                 name="tiny", model=str(model), settings={"guidance_scale": scale}, device="cpu"
             )
-            make(config.build(), order, setup)
+            make(config.build(), plan, setup)
             made.append(sound.read_bytes())
         assert made[0] != made[1]
 
@@ -209,10 +210,10 @@ class TestModel:
 
     def test_a_missing_sound_is_named(self, manifest, tmp_path, options, model):
         system = EzAudioConfig(name="tiny", model=str(model), device="cpu").build()
-        order, setup = self.prepared(manifest, tmp_path / "out", options, shard="0/2")
-        make(system, order, setup)
+        plan, setup = self.prepared(manifest, tmp_path / "out", options, shard="0/2")
+        make(system, plan, setup)
         with pytest.raises(InputError, match="4 missing, such as seed-0/c01"):
-            evaluate([system], order, setup)
+            evaluate([system], plan, setup)
 
     def test_other_recordings_of_the_same_kinds_are_the_floor(
         self, tmp_path, options, model, manifest
@@ -224,11 +225,11 @@ class TestModel:
         for path in sorted((tmp_path / "more").iterdir()):
             path.rename(path.with_name(f"x{path.name}"))
         manifest.write_text(rows + extra_rows.replace("more/c", "more/xc"))
-        order, setup = self.prepared(manifest, tmp_path / "out", options, split="valid")
-        assert len(order.items) == 8
+        plan, setup = self.prepared(manifest, tmp_path / "out", options, split="valid")
+        assert len(plan.items) == 8
         system = EzAudioConfig(name="tiny", model=str(model), device="cpu").build()
-        make(system, order, setup)
-        floor = {row.title: row for row in evaluate([system], order, setup).rows}
+        make(system, plan, setup)
+        floor = {row.title: row for row in evaluate([system], plan, setup).rows}
         row = floor["real: other recordings"]
         assert row.count == 8
         assert row.scores["fake/kl"].value > 0
@@ -246,22 +247,22 @@ def test_the_order_of_two_events_is_heard(tmp_path, options, monkeypatch):
     manifest.write_text(
         "name,caption,events\nright,low then high,low;high\nwrong,low then high,low;high\n"
     )
-    order, setup = prepare(
+    plan, setup = prepare(
         EvaluationOptions(**options, manifest=str(manifest)), tmp_path / "out", sounds=folder
     )
     system = FolderConfig(name="made", folder=folder).build()
-    scores = evaluate([system], order, setup).rows[0].scores
+    scores = evaluate([system], plan, setup).rows[0].scores
     assert scores["fake/events"].value == 1
     assert scores["fake/order"].value == 0.5
 
 
 def test_seeds_follow_from_the_name_and_the_take_alone():
     from ezaudio.evaluation.clips import Item
-    from ezaudio.evaluation.systems.base import jobs_of
+    from ezaudio.evaluation.systems.base import generations_of
 
     items = tuple(Item(f"n{i}", "x") for i in range(4))
-    jobs = jobs_of(Order(items, seeds=2), Path("x"), {}, 1.0)
-    part = jobs_of(Order(items[2:], seeds=2), Path("x"), {}, 1.0)
+    jobs = generations_of(GenerationPlan(items, seeds=2), Path("x"), {}, 1.0)
+    part = generations_of(GenerationPlan(items[2:], seeds=2), Path("x"), {}, 1.0)
     seeds = {(job.item.name, job.take): job.seed for job in jobs}
     assert {(job.item.name, job.take): job.seed for job in part}.items() <= seeds.items()
     assert len(set(seeds.values())) == 8
@@ -285,9 +286,9 @@ def test_copies_of_training_recordings_are_found_and_looked_for_once(
     protocol = Protocol(name="p", panels=(Panel(extractor="prints", metrics=("near_copies",)),))
     monkeypatch.setitem(PROTOCOLS, "fake", protocol)
     given = EvaluationOptions(**options, manifest=str(tmp_path / "clips.csv"), split="valid")
-    order, setup = prepare(given, tmp_path / "out", sounds=made, copies=True)
+    plan, setup = prepare(given, tmp_path / "out", sounds=made, copies=True)
     system = FolderConfig(name="made", folder=made).build()
-    row = evaluate([system], order, setup).rows[0]
+    row = evaluate([system], plan, setup).rows[0]
     assert [clip.scores["prints/near_copies"] for clip in row.clips] == [(0,), (1,), (0,), (1,)]
-    monkeypatch.setattr(hearing, "likeness", lambda *_: pytest.fail("compared again"))
-    assert evaluate([system], order, setup).rows[0] == row
+    monkeypatch.setattr(feature_store, "likeness", lambda *_: pytest.fail("compared again"))
+    assert evaluate([system], plan, setup).rows[0] == row

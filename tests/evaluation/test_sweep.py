@@ -10,15 +10,15 @@ from ezaudio.errors import CheckpointError, InputError
 from ezaudio.evaluation.clips import Item
 from ezaudio.evaluation.results import Score, show
 from ezaudio.evaluation.sweep import different, grid_cells, run_cells, size_plots
-from ezaudio.evaluation.systems.base import Order
+from ezaudio.evaluation.systems.base import GenerationPlan
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig, EzAudioSystem
 from ezaudio.pipelines.catalogue import read_card
 
 
 def make_one(system: EzAudioSystem, folder: Path) -> None:
-    order = Order(items=(Item("one", "a dog barking", duration_s=0.5),))
-    system.make(order, folder)
-    assert system.sounds(order, folder)[0].sources[0].is_file()
+    plan = GenerationPlan(items=(Item("one", "a dog barking", duration_s=0.5),))
+    system.make(plan, folder)
+    assert system.sounds(plan, folder)[0].sources[0].is_file()
 
 
 class TestGrid:

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ezaudio.checkpoints import sha256_file
 from ezaudio.errors import CheckpointError
 from ezaudio.extractors import EXTRACTORS, panns
 from ezaudio.extractors.panns import CNN14_16K, CNN14_32K, Cnn14, LogMel, official_cnn14_state
+from ezaudio.files import sha256_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "panns.safetensors"
 CONFIGS = {16_000: CNN14_16K, 32_000: CNN14_32K}

@@ -11,8 +11,9 @@ import torch
 from tests.tiny_model import write_tiny_model
 
 from ezaudio import hub
-from ezaudio.checkpoints import load_module, save_module, sha256_file
+from ezaudio.checkpoints import load_module, save_module
 from ezaudio.errors import CheckpointError, DownloadError, InputError
+from ezaudio.files import sha256_file
 from ezaudio.pipelines import CATALOGUE, EzAudio, find_model, load_components
 from ezaudio.pipelines.catalogue import availability
 from ezaudio.pipelines.components import file_hash, resolve_device, resolve_dtype

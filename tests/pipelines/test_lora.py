@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from ezaudio.checkpoints import load_module, save_module, sha256_file
+from ezaudio.checkpoints import load_module, save_module
 from ezaudio.dit import DiTConfig
 from ezaudio.dit.lora import LoRAConfig, adapted_layers, adapter_state, add_adapter
 from ezaudio.dit.lora_file import Adapter, Base, load_adapter, save_adapter
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import sha256_file
 from ezaudio.pipelines import EzAudio
 from ezaudio.pipelines.lora import AdapterChoice, choose_adapters, parse_adapter
 from ezaudio.pipelines.merge import merge_model

@@ -19,10 +19,10 @@ from pydantic import Field
 
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.tables import Grouped
-from ezaudio.checkpoints import atomic_write
 from ezaudio.config import Config
 from ezaudio.data.tables import arrow
 from ezaudio.errors import AudioFileError, InputError
+from ezaudio.files import atomic_write
 
 COLUMNS = (
     "file",

@@ -14,8 +14,8 @@ from ezaudio.captions.histogram import THRESHOLDS, lower_edge, reached
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.statistics import ORDER_WORDS, Statistics, statistics_of
-from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import EzAudioError, InputError
+from ezaudio.files import write_bytes
 from ezaudio.reports.html import html_page, sound_url
 from ezaudio.reports.plots import Histogram
 

@@ -16,10 +16,10 @@ from pydantic import Field
 from ezaudio.captions.record import CaptionRecord, Failure, now, shortened
 from ezaudio.captions.shards import CaptionSet, read_facts, read_rows, write_rows
 from ezaudio.captions.vectors import VectorCache, Vectors
-from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.errors import AudioFileError
 from ezaudio.extractors.clap import Clap, ClapConfig, FrontEnd, fetch_clap
+from ezaudio.files import sha256_file
 from ezaudio.types import Clip
 
 _MOST_CLIPS, _MOST_SECONDS = 64, 1200.0

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ezaudio.captions.record import CaptionRecord, Failure
-from ezaudio.checkpoints import write_bytes
 from ezaudio.data.tables import arrow, write_arrow
 from ezaudio.data.tables import read_facts as read_facts_of
 from ezaudio.errors import CheckpointError, InputError
-from ezaudio.files import make_folder
+from ezaudio.files import make_folder, write_bytes
 
 SET_FILE = "set.json"
 MADE_OF_SETS = ("dedup", "filter")

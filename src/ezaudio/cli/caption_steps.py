@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ezaudio.checkpoints import require_writable
 from ezaudio.cli.progress import note
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
+from ezaudio.files import require_writable
 
 if TYPE_CHECKING:
     from ezaudio.captions.dedup import DedupSettings

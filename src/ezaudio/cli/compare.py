@@ -15,7 +15,7 @@ from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import check_names
 from ezaudio.evaluation.compare import differences, read_systems
-from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.options import EvaluationOptions, prepare
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate as score
@@ -86,15 +86,15 @@ def _measured(
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     built = [config.build() for config in configs]
     with progress_lines(quiet=quiet) as progress:
-        order, setup = prepare(options, output, copies=copies, progress=progress)
-        check_names(order.items)
-        scored = not only and order.shard[1] == 1
+        plan, setup = prepare(options, output, copies=copies, progress=progress)
+        check_names(plan.items)
+        scored = not only and plan.shard[1] == 1
         if scored:
             require_extractors(setup)
         pairs = zip(configs, built, strict=True)
         wanted = [pair for pair in pairs if not only or pair[1].name in only]
-        make_all(wanted, order, setup, processes=processes)
+        make_all(wanted, plan, setup, processes=processes)
         if not scored:
             note("made; run again without --only and --shard to score", quiet=quiet)
             return None
-        return score(built, order, setup)
+        return score(built, plan, setup)

@@ -15,8 +15,8 @@ from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.hearing import Progress
-from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.feature_store import Progress
+from ezaudio.evaluation.options import EvaluationOptions, prepare
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.run import evaluate as score
 from ezaudio.evaluation.run import make_all, require_extractors
@@ -66,17 +66,17 @@ def evaluate(
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     system = config.build()
     with progress_lines(quiet=quiet) as progress:
-        order, setup = prepare(
+        plan, setup = prepare(
             options, output, sounds=sounds, copies=copies, unpaired=unpaired, progress=progress
         )
-        scored = order.shard[1] == 1
+        scored = plan.shard[1] == 1
         if scored and model is not None:
             require_extractors(setup)
-        make_all([(config, system)], order, setup, processes=processes)
+        make_all([(config, system)], plan, setup, processes=processes)
         if not scored:
             note(f"share {options.shard} is made; score without --shard", quiet=quiet)
             return
-        results = score([system], order, setup)
+        results = score([system], plan, setup)
     for path in write_reports(results, output, paper=paper):
         print(path)
 

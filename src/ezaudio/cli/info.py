@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ezaudio.checkpoints import load_foreign, read_module_info, sha256_file
+from ezaudio.checkpoints import load_foreign, read_module_info
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import sha256_file
 from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, ModelCard, find_model, read_card
 
 _PICKLED = (".pt", ".pth", ".ckpt", ".bin")

@@ -21,7 +21,7 @@ from ezaudio.evaluation.listening.report import (
     listening_report,
     write_listening_report,
 )
-from ezaudio.evaluation.listening.room import open_server
+from ezaudio.evaluation.listening.server import open_server
 from ezaudio.evaluation.listening.study import Study, StudyOptions, build_study
 
 ACTIONS = ("build", "serve", "report")

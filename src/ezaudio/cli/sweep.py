@@ -20,7 +20,7 @@ from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.options import EvaluationOptions, prepare
 from ezaudio.evaluation.sweep import Layout, grid_cells, measure, run_cells, write_sweep
 
 LAYOUTS: tuple[Layout, ...] = ("grid", "table-1", "table-2", "figure-2")
@@ -70,8 +70,8 @@ def sweep(
         )
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     with progress_lines(quiet=quiet) as progress:
-        order, setup = prepare(options, output, progress=progress)
-        results = measure(cells, order, setup, processes=processes, device=device)
+        plan, setup = prepare(options, output, progress=progress)
+        results = measure(cells, plan, setup, processes=processes, device=device)
     if results is None:
         note(f"share {options.shard} is made; score without --shard", quiet=quiet)
         return

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ezaudio.audio_checks import clipped_share, highest_hz, loudest_db, power_db
-from ezaudio.checkpoints import atomic_write
 from ezaudio.config import Config
 from ezaudio.data.manifest import ClipRow
 from ezaudio.errors import InputError
+from ezaudio.files import atomic_write
 
 REASONS = (
     "missing",

@@ -198,7 +198,7 @@ def read_manifest(path: Path) -> list[ClipRow]:
 
 def write_jsonl(path: Path, rows: Iterable[ClipRow]) -> None:
     """Write rows as JSON Lines, without the fields that have their defaults; atomic."""
-    from ezaudio.checkpoints import atomic_write
+    from ezaudio.files import atomic_write
 
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(_lines(rows))

@@ -21,9 +21,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ezaudio.checkpoints import atomic_write, write_bytes
 from ezaudio.data.tables import read_facts
 from ezaudio.errors import AudioFileError, CheckpointError, InputError
+from ezaudio.files import atomic_write, write_bytes
 
 FORMAT = 2
 INDEX, TABLE, QUARANTINE = "index.json", "index.parquet", "quarantine.csv"

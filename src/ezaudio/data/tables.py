@@ -13,9 +13,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ezaudio.checkpoints import atomic_write
 from ezaudio.data.manifest import ClipRow
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import atomic_write, first_line
 
 _MOST_ROWS_KEPT = 50_000
 _METADATA_KEY = b"ezaudio"
@@ -74,7 +74,7 @@ def read_table(path: Path) -> Any:
     try:
         return parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from None
+        raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from None
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         text = (parquet.read_schema(path).metadata or {}).get(_METADATA_KEY)
         return {} if text is None else dict(json.loads(text))
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_first_line(error)})") from None
+        raise CheckpointError(f"{path}: cannot be read ({first_line(error)})") from None
 
 
 def numbers(table: Any, name: str) -> NDArray[Any]:
@@ -189,7 +189,3 @@ def arrow() -> tuple[Any, Any]:
     except ImportError:
         raise InputError("pyarrow", "not installed", "pip install 'ezaudio[data]'") from None
     return pyarrow, parquet
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

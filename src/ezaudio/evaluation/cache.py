@@ -19,7 +19,7 @@ from safetensors.numpy import save as pack
 
 from ezaudio.files import BlobStore
 
-Heard = Mapping[str, npt.NDArray[np.float32]]
+Extracted = Mapping[str, npt.NDArray[np.float32]]
 
 
 def default_cache() -> Path:
@@ -46,19 +46,19 @@ class FeatureCache:
         parts = json.dumps([content, extractor, loading])
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    def get(self, key: str) -> Heard | None:
+    def get(self, key: str) -> Extracted | None:
         """Arrays that were kept; None when there are none, or they are damaged."""
         content = self._store.get([key]).get(key)
         if content is None:
             return None
         try:
-            arrays: Heard = unpack(content)
+            arrays: Extracted = unpack(content)
         except SafetensorError:
             return None
         self.hits += 1
         return arrays
 
-    def put(self, key: str, heard: Heard) -> None:
+    def put(self, key: str, heard: Extracted) -> None:
         """Keep arrays."""
         arrays = {name: np.ascontiguousarray(value) for name, value in heard.items()}
         self._store.put({key: pack(arrays)})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.evidence import listed
+from ezaudio.evaluation.features import listed
 from ezaudio.evaluation.sources import Source
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")

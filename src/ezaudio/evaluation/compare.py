@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import InputError
-from ezaudio.evaluation.evidence import listed
+from ezaudio.evaluation.features import listed
 from ezaudio.evaluation.intervals import paired_difference
 from ezaudio.evaluation.metrics import METRICS
 from ezaudio.evaluation.report.markdown import heading
 from ezaudio.evaluation.results import Results, Row, column_title
 from ezaudio.evaluation.systems import AnyConfig, read_system
+from ezaudio.files import write_bytes
 
 Read = TypeVar("Read")
 

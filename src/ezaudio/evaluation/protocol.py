@@ -16,8 +16,8 @@ from pydantic import Field
 
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
+from ezaudio.evaluation.loading import Loading
 from ezaudio.evaluation.metrics import METRICS, MetricSettings
-from ezaudio.evaluation.waveform import Loading
 
 REVISION = 1
 """Raised when code that decides a score changes its meaning; a part of every hash."""

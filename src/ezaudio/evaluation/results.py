@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.metrics import METRICS
 from ezaudio.evaluation.protocol import Protocol, require_one_hash
+from ezaudio.files import write_bytes
 
 RowKind = Literal["system", "floor", "anchor"]
 

@@ -18,12 +18,12 @@ from ezaudio.errors import InputError
 from ezaudio.evaluation.anchors import ANCHORS, halves, other_recordings
 from ezaudio.evaluation.cache import FeatureCache
 from ezaudio.evaluation.clips import ClipSet, Item, recordings
-from ezaudio.evaluation.evidence import Evidence, listed
-from ezaudio.evaluation.hearing import Listener, Progress
+from ezaudio.evaluation.feature_store import FeatureStore, Progress
+from ezaudio.evaluation.features import ClipFeatures, listed
 from ezaudio.evaluation.protocol import Protocol
 from ezaudio.evaluation.results import Results, Row, facts_of
 from ezaudio.evaluation.scoring import ByExtractor, hash_of_set, relative, score_row
-from ezaudio.evaluation.systems.base import Order, System
+from ezaudio.evaluation.systems.base import GenerationPlan, System
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Setup:
     unpaired: bool = False
     progress: Progress | None = None
 
-    def listener(self) -> Listener:
+    def feature_store(self) -> FeatureStore:
         """Open the cache; extractors are opened when they are needed."""
-        return Listener(
+        return FeatureStore(
             self.protocol, FeatureCache(self.cache), weights=self.weights, progress=self.progress
         )
 
@@ -68,84 +68,88 @@ def require_extractors(setup: Setup) -> None:
         CheckpointError: weights are absent; the message says where they come from.
         DownloadError: they cannot be fetched.
     """
-    _ = setup.listener().hash
+    _ = setup.feature_store().hash
 
 
-def make(system: System, order: Order, setup: Setup) -> None:
+def make(system: System, plan: GenerationPlan, setup: Setup) -> None:
     """Make the sounds of a shard; what is there already is left alone."""
-    system.make(order, setup.folder / "sounds" / system.name, progress=setup.progress)
+    system.make(plan, setup.folder / "sounds" / system.name, progress=setup.progress)
 
 
 def make_all(
-    systems: Sequence[tuple[object, System]], order: Order, setup: Setup, *, processes: int = 1
+    systems: Sequence[tuple[object, System]],
+    plan: GenerationPlan,
+    setup: Setup,
+    *,
+    processes: int = 1,
 ) -> None:
     """Make the sounds of several systems, one after the other.
 
     Args:
         systems: the config of each and what it built.
-        order: what is asked.
+        plan: what is asked.
         setup: of the evaluation.
-        processes: how many share the work of each system; a shard of an order is not shared again.
+        processes: how many share the work of each system; a shard of a plan is not shared again.
     """
     for config, system in systems:
-        if processes > 1 and order.shard[1] == 1:
-            in_processes(config, order, setup, processes)
+        if processes > 1 and plan.shard[1] == 1:
+            in_processes(config, plan, setup, processes)
         else:
-            make(system, order, setup)
+            make(system, plan, setup)
 
 
-def in_processes(config: object, order: Order, setup: Setup, processes: int) -> None:
+def in_processes(config: object, plan: GenerationPlan, setup: Setup, processes: int) -> None:
     """Make the sounds of one system in several processes.
 
     Args:
         config: of the system, with `build()`; crosses into the processes.
-        order: what is asked; each process takes its share.
+        plan: what is asked; each process takes its share.
         setup: of the evaluation.
         processes: how many.
     """
     quiet = replace(setup, progress=None)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         running = [
-            pool.submit(_shard, config, replace(order, shard=(number, processes)), quiet)
+            pool.submit(_shard, config, replace(plan, shard=(number, processes)), quiet)
             for number in range(processes)
         ]
         for future in running:
             future.result()
 
 
-def _shard(config: object, order: Order, setup: Setup) -> None:
-    make(config.build(), order, setup)  # type: ignore[attr-defined]
+def _shard(config: object, plan: GenerationPlan, setup: Setup) -> None:
+    make(config.build(), plan, setup)  # type: ignore[attr-defined]
 
 
-def evaluate(systems: Sequence[System], order: Order, setup: Setup) -> Results:
+def evaluate(systems: Sequence[System], plan: GenerationPlan, setup: Setup) -> Results:
     """Score systems whose sounds are made, and the floors and anchors beside them.
 
     Raises:
         InputError: a sound is missing, or clips and recordings do not pair; names are given.
     """
     begun = time.perf_counter()
-    listener = setup.listener()
+    store = setup.feature_store()
     if setup.training is not None:
-        listener.fill_bank(setup.training)
-    real = None if setup.reference is None else listener.hear(setup.reference)
+        store.fill_bank(setup.training)
+    real = None if setup.reference is None else store.features_of(setup.reference)
     rows: list[Row] = []
     for system in systems:
-        sets = system.sounds(order, setup.folder / "sounds" / system.name)
-        rows.append(_system_row(system, sets, listener, setup, real))
-    clip_set = hash_of_set(order.items)
+        sets = system.sounds(plan, setup.folder / "sounds" / system.name)
+        rows.append(_system_row(system, sets, store, setup, real))
+    clip_set = hash_of_set(plan.items)
     if setup.reference is not None and real is not None:
-        rows += _floors(listener, setup, real)
-        rows += _anchors(listener, setup, real)
-    listener.seconds["all"] = time.perf_counter() - begun
+        rows += _floors(store, setup, real)
+        rows += _anchors(store, setup, real)
+    store.seconds["all"] = time.perf_counter() - begun
     return Results(
         protocol=setup.protocol,
-        hash=listener.hash,
-        weights={p.extractor: listener.ear(p.extractor).identity for p in setup.protocol.panels},
+        hash=store.hash,
+        weights={p.extractor: store.extractor(p.extractor).identity for p in setup.protocol.panels},
         clip_set=clip_set,
         reference=None if setup.reference is None else setup.reference.title,
-        recordings=None if setup.reference is None else listener.content_of(setup.reference),
+        recordings=None if setup.reference is None else store.content_of(setup.reference),
         rows=tuple(rows),
-        seconds={stage: round(value, 3) for stage, value in listener.seconds.items()},
+        seconds={stage: round(value, 3) for stage, value in store.seconds.items()},
         notes=_notes(setup, rows),
     )
 
@@ -153,7 +157,7 @@ def evaluate(systems: Sequence[System], order: Order, setup: Setup) -> Results:
 def _system_row(
     system: System,
     sets: Sequence[ClipSet],
-    listener: Listener,
+    store: FeatureStore,
     setup: Setup,
     real: ByExtractor | None,
 ) -> Row:
@@ -161,7 +165,7 @@ def _system_row(
         for clips in sets:
             require_pairs(setup.reference, clips)
         sets = [in_order(clips, setup.reference.names) for clips in sets]
-    takes = [listener.hear(clips) for clips in sets]
+    takes = [store.features_of(clips) for clips in sets]
     files = [[relative(p, setup.folder) for p in c.sources if isinstance(p, Path)] for c in sets]
     row = score_row(system.name, "system", setup.protocol, real, takes, files=files)
     return row.model_copy(update={"facts": facts_of(system.facts())})
@@ -196,12 +200,12 @@ def in_order(clips: ClipSet, names: Sequence[str]) -> ClipSet:
     )
 
 
-def _floors(listener: Listener, setup: Setup, real: ByExtractor) -> list[Row]:
+def _floors(store: FeatureStore, setup: Setup, real: ByExtractor) -> list[Row]:
     assert setup.reference is not None
     rows = [score_row("real: the recordings", "floor", setup.protocol, None, [real])]
     other = other_recordings(setup.reference, setup.others)
     if other is not None:
-        heard = listener.hear(other, copies=False)
+        heard = store.features_of(other, copies=False)
         rows.append(score_row("real: other recordings", "floor", setup.protocol, real, [heard]))
     if len(setup.reference.items) >= 4:
         a, b = halves(setup.reference)
@@ -211,22 +215,22 @@ def _floors(listener: Listener, setup: Setup, real: ByExtractor) -> list[Row]:
     return rows
 
 
-def _anchors(listener: Listener, setup: Setup, real: ByExtractor) -> list[Row]:
+def _anchors(store: FeatureStore, setup: Setup, real: ByExtractor) -> list[Row]:
     assert setup.reference is not None
     rows = []
     for name in setup.anchors:
-        heard = listener.hear(ANCHORS[name](setup.reference), copies=False)
+        heard = store.features_of(ANCHORS[name](setup.reference), copies=False)
         rows.append(score_row(name, "anchor", setup.protocol, real, [heard]))
     return rows
 
 
-def _rows_of(real: ByExtractor, names: Sequence[str]) -> dict[str, Evidence]:
+def _rows_of(real: ByExtractor, names: Sequence[str]) -> dict[str, ClipFeatures]:
     import numpy as np
 
     first = next(iter(real.values()))
     place = {name: index for index, name in enumerate(first.names)}
     rows = np.array([place[name] for name in names], dtype=np.int64)
-    return {extractor: evidence.rows(rows) for extractor, evidence in real.items()}
+    return {extractor: features.rows(rows) for extractor, features in real.items()}
 
 
 def _notes(setup: Setup, rows: Sequence[Row]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From evidence to rows: every metric of every panel, or the reason why it has no number."""
+"""From features to rows: every metric of every panel, or the reason why it has no number."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import Item
-from ezaudio.evaluation.evidence import Evidence
+from ezaudio.evaluation.features import ClipFeatures
 from ezaudio.evaluation.intervals import Interval, share_interval
 from ezaudio.evaluation.metrics import METRICS, Measured, MetricSettings, Sides
 from ezaudio.evaluation.protocol import Protocol
 from ezaudio.evaluation.results import ClipScores, Row, RowKind, Score, column_name, number
 
-ByExtractor = Mapping[str, Evidence]
+ByExtractor = Mapping[str, ClipFeatures]
 
 
 def score_row(
@@ -36,8 +36,8 @@ def score_row(
         title: of the row.
         kind: of the row; anchors get no intervals of set statistics, which cost the most.
         protocol: what is computed.
-        real: evidence of the recordings; None where there are none.
-        takes: evidence of each seed.
+        real: features of the recordings; None where there are none.
+        takes: features of each seed.
         files: sounds of each seed, in the order of the clips; gives the row its clips.
 
     Raises:
@@ -108,10 +108,10 @@ def _score(found: Measured) -> Score:
 
 
 def _clips(
-    evidence: Evidence, files: Sequence[Sequence[str]], measured: Mapping[str, Measured]
+    features: ClipFeatures, files: Sequence[Sequence[str]], measured: Mapping[str, Measured]
 ) -> tuple[ClipScores, ...]:
     rows = []
-    for index, name in enumerate(evidence.names):
+    for index, name in enumerate(features.names):
         scores = {
             column: tuple(number(value) for value in found.clips[index])
             for column, found in measured.items()
@@ -120,7 +120,7 @@ def _clips(
         rows.append(
             ClipScores(
                 name=name,
-                caption=evidence.prompts[index] if evidence.prompts else "",
+                caption=features.prompts[index] if features.prompts else "",
                 files=tuple(take[index] for take in files),
                 scores=scores,
             )

@@ -18,16 +18,17 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from ezaudio.checkpoints import read_module_info, write_bytes
+from ezaudio.checkpoints import read_module_info
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.compare import of_entry
-from ezaudio.evaluation.finished_runs import memory_of_run, model_of_run
 from ezaudio.evaluation.report.markdown import heading, interval_note
 from ezaudio.evaluation.results import Results, Row, column_title, show
 from ezaudio.evaluation.run import Setup, evaluate, make_all, require_extractors
-from ezaudio.evaluation.systems.base import Order
+from ezaudio.evaluation.systems.base import GenerationPlan
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
+from ezaudio.evaluation.training_runs import memory_of_run, model_of_run
+from ezaudio.files import write_bytes
 from ezaudio.pipelines.catalogue import find_model
 from ezaudio.reports.html import text_page
 from ezaudio.reports.markdown import markdown_row
@@ -204,7 +205,12 @@ def different(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def measure(
-    cells: Sequence[Cell], order: Order, setup: Setup, *, processes: int = 1, device: str = "auto"
+    cells: Sequence[Cell],
+    plan: GenerationPlan,
+    setup: Setup,
+    *,
+    processes: int = 1,
+    device: str = "auto",
 ) -> Results | None:
     """Make and score all cells; floors and anchors once.
 
@@ -216,11 +222,11 @@ def measure(
         for cell in different(cells)
     ]
     systems = [config.build() for config in configs]
-    scored = order.shard[1] == 1
+    scored = plan.shard[1] == 1
     if scored:
         require_extractors(setup)
-    make_all(list(zip(configs, systems, strict=True)), order, setup, processes=processes)
-    return evaluate(systems, order, replace(setup, anchors=())) if scored else None
+    make_all(list(zip(configs, systems, strict=True)), plan, setup, processes=processes)
+    return evaluate(systems, plan, replace(setup, anchors=())) if scored else None
 
 
 def write_sweep(

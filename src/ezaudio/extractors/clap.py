@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from ezaudio.audio import resample
 from ezaudio.audio_features import mel_filterbank
-from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import sha256_file
 from ezaudio.hub import fetch
 from ezaudio.types import Clip
 

@@ -24,9 +24,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ezaudio.audio_features import mel_filterbank
-from ezaudio.checkpoints import load_foreign, sha256_file
+from ezaudio.checkpoints import load_foreign
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError
+from ezaudio.files import sha256_file
 
 _WIDTHS = (64, 128, 256, 512, 1024, 2048)
 _CLASSES = 527

@@ -21,11 +21,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ezaudio.checkpoints import load_foreign, sha256_file
+from ezaudio.checkpoints import load_foreign
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError
 from ezaudio.extractors.panns import Heard
 from ezaudio.extractors.vggish import htk_filterbank
+from ezaudio.files import sha256_file
 
 SAMPLE_RATE = 32_000
 WINDOW_SAMPLES, HOP_SAMPLES, N_FFT = 800, 320, 1024

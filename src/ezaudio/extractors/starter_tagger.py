@@ -4,7 +4,7 @@ Log-mel spectrogram (64 bands, 80 frames/s, 24 kHz), statistics of it, two linea
 features; from them the logits of the kinds of sound that it knows, and an embedding in the space
 of the starter's text encoder (MiniLM's sentence vectors), so that a sound and a caption can be
 compared. It was trained on the recordings that the starter model was trained on
-(`python -m ezaudio.evaluation.starter_tagger`), and on nothing else.
+(`python -m benchmarks.starter_tagger`), and on nothing else.
 
 It makes every metric run offline. Its scores are good for comparing settings of one model; they are
 not comparable with scores of AudioSet taggers or of CLAP.

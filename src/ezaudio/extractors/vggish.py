@@ -22,9 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ezaudio.checkpoints import load_foreign, sha256_file
+from ezaudio.checkpoints import load_foreign
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError
+from ezaudio.files import sha256_file
 
 SAMPLE_RATE = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES, N_FFT = 400, 160, 512

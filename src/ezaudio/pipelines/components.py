@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ezaudio.checkpoints import (
-    Loaded,
-    load_foreign,
-    load_module,
-    read_module_info,
-    sha256_file,
-)
+from ezaudio.checkpoints import Loaded, load_foreign, load_module, read_module_info
 from ezaudio.config import load_config
 from ezaudio.diffusion import Schedule, zero_snr_schedule
 from ezaudio.dit import DIT_PRESETS, DiTConfig, EzAudioDiT
 from ezaudio.dit.lora_file import Base
 from ezaudio.dit.official import official_dit_state
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import sha256_file
 from ezaudio.hub import fetch_official
 from ezaudio.nn.precision import fast_in_bfloat16
 from ezaudio.pipelines.catalogue import Model, ModelCard, find_model

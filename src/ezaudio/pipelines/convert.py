@@ -16,10 +16,11 @@ import torch
 import yaml
 from torch import Tensor
 
-from ezaudio.checkpoints import load_foreign, save_module, sha256_file, write_bytes
+from ezaudio.checkpoints import load_foreign, save_module
 from ezaudio.dit import DIT_PRESETS, DiTConfig
 from ezaudio.dit.official import official_dit_config, official_dit_state
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import sha256_file, write_bytes
 from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, ModelCard
 from ezaudio.pipelines.outputs import Files
 from ezaudio.text import TEXT_ENCODERS

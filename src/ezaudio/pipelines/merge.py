@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ezaudio.checkpoints import load_module, save_module, write_bytes
+from ezaudio.checkpoints import load_module, save_module
 from ezaudio.config import Config, load_config
 from ezaudio.dit import DiTConfig
 from ezaudio.errors import CheckpointError, InputError
+from ezaudio.files import write_bytes
 from ezaudio.pipelines.catalogue import CARD_NAME, Model, ModelCard, find_model
 from ezaudio.pipelines.components import base_of_model, weight_files
 from ezaudio.pipelines.convert import Settings, convert_file

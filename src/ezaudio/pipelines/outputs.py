@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ezaudio.audio import AUDIO_FORMATS, format_of
-from ezaudio.checkpoints import atomic_write
 from ezaudio.errors import InputError, OutputError
-from ezaudio.files import make_folder
+from ezaudio.files import atomic_write, make_folder
 
 _STEM_CHARACTERS = 48
 _LEAST_BYTES = {".wav": 2.0, ".flac": 0.2}

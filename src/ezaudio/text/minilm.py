@@ -16,9 +16,10 @@ from typing import Literal
 import torch
 from pydantic import Field, ValidationError
 
-from ezaudio.checkpoints import load_tensors, sha256_file
+from ezaudio.checkpoints import load_tensors
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError
+from ezaudio.files import sha256_file
 from ezaudio.text.bert import Bert, BertConfig, from_published
 from ezaudio.text.encoder import load_tokenizer, tokenize
 from ezaudio.types import TextEmbedding

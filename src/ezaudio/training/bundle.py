@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ezaudio.checkpoints import atomic_write, load_module, save_module, sha256_file
+from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.manifest import ClipRow, read_manifest
-from ezaudio.files import make_folder
+from ezaudio.files import atomic_write, make_folder, sha256_file
 
 LIST_COLUMNS = (
     "file",

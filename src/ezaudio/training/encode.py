@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ezaudio.checkpoints import load_module, write_bytes
+from ezaudio.checkpoints import load_module
 from ezaudio.config import Config, load_config
 from ezaudio.data.checks import Quarantined, write_quarantine
 from ezaudio.data.latents import KIND, SILENCE, npy
@@ -47,7 +47,7 @@ from ezaudio.data.tables import (
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.data.work import in_order
 from ezaudio.errors import AudioFileError, InputError
-from ezaudio.files import make_folder
+from ezaudio.files import make_folder, write_bytes
 from ezaudio.vae import VAE_FAMILIES, Autoencoder
 
 _SILENCE_S = 3.0

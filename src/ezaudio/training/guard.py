@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import EzAudioError
+from ezaudio.files import write_bytes
 
 REPORT = "report.json"
 _MEMORY = 100

@@ -10,10 +10,9 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.config import dump_config
 from ezaudio.errors import InputError
-from ezaudio.files import make_folder
+from ezaudio.files import make_folder, write_bytes
 from ezaudio.training.engine import Engine
 from ezaudio.training.recipe import Job, Recipe
 from ezaudio.training.trainer import CHECKPOINTS, Callback, Outcome, train

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ezaudio.checkpoints import sha256_file
 from ezaudio.errors import CheckpointError, EzAudioError, OutputError
+from ezaudio.files import sha256_file
 from ezaudio.training.engine import Engine, local
 
 FORMAT = 1

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ezaudio.audio import write_audio
-from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import InputError, OutputError
-from ezaudio.files import make_folder
+from ezaudio.files import make_folder, write_bytes
 from ezaudio.reports.plots import can_draw, spectrogram_rgb
 from ezaudio.spectrogram import spectrogram_png
 from ezaudio.training.task import Heard

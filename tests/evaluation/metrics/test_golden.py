@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ezaudio.evaluation.evidence import Evidence
+from ezaudio.evaluation.features import ClipFeatures
 from ezaudio.evaluation.metrics import (
     METRICS,
     MetricSettings,
@@ -42,8 +42,8 @@ def test_the_inception_score_is_the_references():
 def test_the_registered_metrics_give_the_same_numbers_whatever_the_order_of_the_files():
     names = tuple(f"{i}.wav" for i in range(len(REFERENCE)))
     order = np.random.default_rng(0).permutation(len(names))
-    real = Evidence(names, features=GOLDEN["in/features_reference"][:96], logits=REFERENCE)
-    made = Evidence(
+    real = ClipFeatures(names, features=GOLDEN["in/features_reference"][:96], logits=REFERENCE)
+    made = ClipFeatures(
         tuple(names[i] for i in order),
         features=GOLDEN["in/features_generated"][order],
         logits=GENERATED[order],

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.evidence import Evidence
+from ezaudio.evaluation.features import ClipFeatures
 from ezaudio.evaluation.metrics import METRICS, MetricSettings, Sides, sigmoid_kl, softmax_kl
 
 
-def evidence(names: tuple[str, ...], logits: np.ndarray) -> Evidence:
-    return Evidence(names, logits=logits)
+def evidence(names: tuple[str, ...], logits: np.ndarray) -> ClipFeatures:
+    return ClipFeatures(names, logits=logits)
 
 
-def score(name: str, reference: Evidence, generated: Evidence) -> float:
+def score(name: str, reference: ClipFeatures, generated: ClipFeatures) -> float:
     sides = Sides(reference, (generated,), MetricSettings())
     return METRICS[name].measure(sides).interval.value
 

@@ -10,9 +10,9 @@ from ezaudio.evaluation.metrics import (
     kernel_distance,
     manifold_scores,
 )
-from ezaudio.evaluation.metrics.copies import copy_prints, likeness, near_copies
 from ezaudio.evaluation.metrics.diversity import group_diversity
-from ezaudio.evaluation.metrics.kernel import median_distance
+from ezaudio.evaluation.metrics.kad import median_distance
+from ezaudio.evaluation.metrics.memorisation import copy_prints, likeness, near_copies
 
 
 class TestCosine:

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from ezaudio.evaluation.clips import Item
-from ezaudio.evaluation.systems import Order, read_system
-from ezaudio.evaluation.systems.base import jobs_of
+from ezaudio.evaluation.systems import GenerationPlan, read_system
+from ezaudio.evaluation.systems.base import generations_of
 from ezaudio.evaluation.systems.command import CommandConfig, list_of
 from ezaudio.evaluation.systems.peers import peer_entries
 
@@ -93,7 +93,7 @@ def test_a_bridge_makes_every_sound_of_the_list_from_its_own_seed(
     monkeypatch.syspath_prepend(projects)
     for module in ("tango", "tangoflux", "audiocraft", "audiocraft.models"):
         monkeypatch.delitem(sys.modules, module, raising=False)
-    jobs = jobs_of(Order(ITEMS), tmp_path / "x", {}, 10.0)
+    jobs = generations_of(GenerationPlan(ITEMS), tmp_path / "x", {}, 10.0)
     made = {}
     for order, chosen in (("both", jobs), ("second", jobs[1:])):
         folder = tmp_path / order
@@ -113,5 +113,5 @@ def test_an_entry_runs_as_it_is_printed_with_python_and_repository_put_in(projec
     entry["command"] = entry["command"].replace("PYTHON", sys.executable, 1)
     entry["environment"] = {"PYTHONPATH": str(projects)}
     system = CommandConfig(**entry).build()
-    system.make(Order(ITEMS), tmp_path / "out")
-    check("AudioGen", list(system.sounds(Order(ITEMS), tmp_path / "out")[0].sources))
+    system.make(GenerationPlan(ITEMS), tmp_path / "out")
+    check("AudioGen", list(system.sounds(GenerationPlan(ITEMS), tmp_path / "out")[0].sources))

@@ -15,7 +15,7 @@ from ezaudio.audio import read_audio, read_metadata
 from ezaudio.errors import InputError, OutputError
 from ezaudio.evaluation.clips import Item
 from ezaudio.evaluation.paper import published
-from ezaudio.evaluation.systems import SYSTEMS, Order, read_system
+from ezaudio.evaluation.systems import SYSTEMS, GenerationPlan, read_system
 from ezaudio.evaluation.systems.base import Naming
 from ezaudio.evaluation.systems.command import CommandConfig
 from ezaudio.evaluation.systems.diffusers_pipeline import (
@@ -29,7 +29,7 @@ from ezaudio.evaluation.systems.folder import FolderConfig
 from ezaudio.evaluation.systems.peers import known_entries, peer_entries
 
 ITEMS = (Item("a b", "a dog; barks $HOME", duration_s=0.25), Item("c", 'a "bell"', duration_s=0.25))
-ORDER = Order(ITEMS)
+ORDER = GenerationPlan(ITEMS)
 
 ONE = """
 import sys, numpy, soundfile
@@ -56,10 +56,10 @@ def scripts(tmp_path: Path) -> dict[str, str]:
     return found
 
 
-def made(config: CommandConfig, folder: Path, order: Order = ORDER) -> list[float]:
+def made(config: CommandConfig, folder: Path, plan: GenerationPlan = ORDER) -> list[float]:
     system = config.build()
-    system.make(order, folder)
-    sets = system.sounds(order, folder)
+    system.make(plan, folder)
+    sets = system.sounds(plan, folder)
     return [float(read_audio(path).samples[0]) for clips in sets for path in clips.sources]
 
 
@@ -78,7 +78,7 @@ class TestCommand:
             command=f"{scripts['many']} {{list}} {{folder}}",
             naming="output_{index:03d}",
         )
-        assert made(config, tmp_path / "out", Order(ITEMS, seeds=2)) == pytest.approx(
+        assert made(config, tmp_path / "out", GenerationPlan(ITEMS, seeds=2)) == pytest.approx(
             [0.18, 0.08, 0.18, 0.08]
         )
 
@@ -124,13 +124,15 @@ class TestCommand:
         )
         told = []
         with pytest.raises(OutputError, match="out of memory"):
-            config.build().make(Order(items), tmp_path / "out")
+            config.build().make(GenerationPlan(items), tmp_path / "out")
         made = [p.name for p in (tmp_path / "out").rglob("*.wav")]
         assert made == ["a b.wav"]  # the second may have been half written
         system = config.build()
-        system.make(Order(items), tmp_path / "out", progress=lambda *said: told.append(said))
+        system.make(
+            GenerationPlan(items), tmp_path / "out", progress=lambda *said: told.append(said)
+        )
         assert told == [("make peer", 2, 2)]
-        assert len(system.sounds(Order(items), tmp_path / "out")[0].sources) == 3
+        assert len(system.sounds(GenerationPlan(items), tmp_path / "out")[0].sources) == 3
 
     def test_a_command_without_a_sound_is_an_error_that_names_the_clip(self, tmp_path):
         config = CommandConfig(name="peer", command=f"{sys.executable} -c pass {{output}}")
@@ -148,19 +150,19 @@ class TestFolder:
         write_sounds(tmp_path / "samples", 3)
         items = (Item("c00"), Item("c02"))
         system = FolderConfig(name="x", folder=tmp_path / "samples").build()
-        assert [p.name for p in system.sounds(Order(items), tmp_path)[0].sources] == [
+        assert [p.name for p in system.sounds(GenerationPlan(items), tmp_path)[0].sources] == [
             "c00.wav",
             "c02.wav",
         ]
         numbered = FolderConfig(name="x", folder=tmp_path / "samples", naming="c{index:02d}")
-        sets = numbered.build().sounds(Order((Item("p"), Item("q"))), tmp_path)
+        sets = numbered.build().sounds(GenerationPlan((Item("p"), Item("q"))), tmp_path)
         assert [p.name for p in sets[0].sources] == ["c00.wav", "c01.wav"]
 
     def test_a_missing_sample_is_named(self, tmp_path):
         write_sounds(tmp_path / "samples", 1)
         system = FolderConfig(name="x", folder=tmp_path / "samples").build()
         with pytest.raises(InputError, match="c07"):
-            system.sounds(Order((Item("c00"), Item("c07"))), tmp_path)
+            system.sounds(GenerationPlan((Item("c00"), Item("c07"))), tmp_path)
 
 
 @pytest.mark.parametrize("pattern", ["output", "{caption}", "{nothing}", "{index", "{0}"])
@@ -172,7 +174,7 @@ def test_a_naming_that_cannot_tell_clips_apart_is_refused(pattern):
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path):
     config = CommandConfig(name="peer", command="make {output}")
     with pytest.raises(InputError, match="inside the output folder"):
-        config.build().make(Order((Item("../../evil", "x"),)), tmp_path / "out")
+        config.build().make(GenerationPlan((Item("../../evil", "x"),)), tmp_path / "out")
 
 
 def test_the_entries_for_other_projects_can_be_read_and_their_scripts_exist():

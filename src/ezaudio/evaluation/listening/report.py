@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.listening.answers import Answer
@@ -25,7 +24,7 @@ from ezaudio.evaluation.listening.statistics import (
 )
 from ezaudio.evaluation.listening.study import Study, Trial
 from ezaudio.evaluation.results import number
-from ezaudio.files import make_folder
+from ezaudio.files import make_folder, write_bytes
 from ezaudio.reports.html import text_page
 from ezaudio.reports.markdown import markdown_table
 from ezaudio.reports.plots import PALETTE, Dot, DotPlot, can_draw, svg

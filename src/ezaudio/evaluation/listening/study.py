@@ -21,14 +21,13 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ezaudio.audio import encode_audio, peak_guard
-from ezaudio.checkpoints import write_bytes
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError, OutputError
 from ezaudio.evaluation.clips import ClipSet
-from ezaudio.evaluation.evidence import listed
-from ezaudio.evaluation.metrics.faults import loudness_lufs
+from ezaudio.evaluation.features import listed
+from ezaudio.evaluation.metrics.signal_checks import loudness_lufs
 from ezaudio.evaluation.sources import open_source
-from ezaudio.files import make_folder
+from ezaudio.files import make_folder, write_bytes
 from ezaudio.types import Clip
 
 STUDY_FILE = "study.json"

@@ -1,7 +1,7 @@
 """Divergence of the generated sound's classes from those of its reference, pair by pair.
 
 sum over classes of p (log p - log(q + 1e-6)), p of the reference, q of the generated clip: how
-surprised a listener is who expects the reference. The direction and the constant are those of
+surprised a store is who expects the reference. The direction and the constant are those of
 audioldm_eval; some other tools have the direction reversed.
 """
 

@@ -8,17 +8,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from ezaudio.evaluation.evidence import Evidence
-from ezaudio.evaluation.metrics.copies import near_copies
-from ezaudio.evaluation.metrics.cosine import cosine_scores
-from ezaudio.evaluation.metrics.diversity import group_diversity
-from ezaudio.evaluation.metrics.faults import duration_errors
-from ezaudio.evaluation.metrics.frechet import frechet_bias, frechet_distance
-from ezaudio.evaluation.metrics.inception import inception_score
-from ezaudio.evaluation.metrics.kernel import kernel_distance
-from ezaudio.evaluation.metrics.kl import sigmoid_kl, softmax_kl
-from ezaudio.evaluation.metrics.manifold import manifold_scores
-from ezaudio.evaluation.metrics.measure import (
+from ezaudio.evaluation.features import ClipFeatures
+from ezaudio.evaluation.metrics.base import (
     ClipScores,
     Metric,
     MetricSettings,
@@ -28,17 +19,26 @@ from ezaudio.evaluation.metrics.measure import (
     per_prompt,
     per_set,
 )
+from ezaudio.evaluation.metrics.cosine import cosine_scores
+from ezaudio.evaluation.metrics.diversity import group_diversity
+from ezaudio.evaluation.metrics.frechet import frechet_bias, frechet_distance
+from ezaudio.evaluation.metrics.inception import inception_score
+from ezaudio.evaluation.metrics.kad import kernel_distance
+from ezaudio.evaluation.metrics.kl import sigmoid_kl, softmax_kl
+from ezaudio.evaluation.metrics.memorisation import near_copies
 from ezaudio.evaluation.metrics.order import EventOrder, event_order
+from ezaudio.evaluation.metrics.precision_recall import manifold_scores
+from ezaudio.evaluation.metrics.signal_checks import duration_errors
 
 Array = npt.NDArray[np.floating]
 
 
-def _fd(real: Evidence | None, made: Evidence, _: MetricSettings) -> float:
+def _fd(real: ClipFeatures | None, made: ClipFeatures, _: MetricSettings) -> float:
     assert real is not None
     return frechet_distance(real.get("features"), made.get("features"))
 
 
-def _fad(real: Evidence | None, made: Evidence, _: MetricSettings) -> float:
+def _fad(real: ClipFeatures | None, made: ClipFeatures, _: MetricSettings) -> float:
     """All stretches of all clips are one set, as in arXiv 1812.08466."""
     assert real is not None
     a, b = (np.concatenate(list(side.get("frames"))) for side in (real, made))
@@ -57,13 +57,13 @@ def _bias(features: bytes, width: int, counts: tuple[int, int], draws: int) -> f
     return frechet_bias(np.frombuffer(features).reshape(-1, width), *counts, draws=draws)
 
 
-def _kad(real: Evidence | None, made: Evidence, _: MetricSettings) -> float:
+def _kad(real: ClipFeatures | None, made: ClipFeatures, _: MetricSettings) -> float:
     assert real is not None
     return kernel_distance(real.get("features"), made.get("features"))
 
 
 def _manifold(field: str) -> SetScore:
-    def score(real: Evidence | None, made: Evidence, settings: MetricSettings) -> float:
+    def score(real: ClipFeatures | None, made: ClipFeatures, settings: MetricSettings) -> float:
         assert real is not None
         found = manifold_scores(
             real.get("features"), made.get("features"), neighbours=settings.neighbours
@@ -73,7 +73,7 @@ def _manifold(field: str) -> SetScore:
     return score
 
 
-def _is(_: Evidence | None, made: Evidence, settings: MetricSettings) -> float:
+def _is(_: ClipFeatures | None, made: ClipFeatures, settings: MetricSettings) -> float:
     splits = min(settings.is_splits, len(made))
     score = inception_score(
         made.get("logits"), splits=splits, shuffle_seed=settings.is_shuffle_seed
@@ -94,7 +94,7 @@ def _is_extra(sides: Sides) -> Mapping[str, float]:
 def _kl(sigmoid: bool, reverse: bool) -> ClipScores:
     divergence = sigmoid_kl if sigmoid else softmax_kl
 
-    def scores(real: Evidence | None, made: Evidence, _: MetricSettings) -> Array:
+    def scores(real: ClipFeatures | None, made: ClipFeatures, _: MetricSettings) -> Array:
         assert real is not None
         pair = (real.get("logits"), made.matching(real.names).get("logits"))
         return divergence(*(pair[::-1] if reverse else pair))
@@ -102,14 +102,14 @@ def _kl(sigmoid: bool, reverse: bool) -> ClipScores:
     return scores
 
 
-def _clap(_: Evidence | None, made: Evidence, __: MetricSettings) -> Array:
+def _clap(_: ClipFeatures | None, made: ClipFeatures, __: MetricSettings) -> Array:
     return cosine_scores(made.get("audio"), made.get("text"))
 
 
 def _order(field: str) -> ClipScores:
     """Scores of clips with two events; NaN for the others."""
 
-    def scores(_: Evidence | None, made: Evidence, settings: MetricSettings) -> Array:
+    def scores(_: ClipFeatures | None, made: ClipFeatures, settings: MetricSettings) -> Array:
         presence = made.get("presence")
         asked = ~np.isnan(presence[:, 0]).any(1)
         values = np.full(len(presence), np.nan)
@@ -136,7 +136,7 @@ def _diversity(sides: Sides) -> Array:
     return np.array(list(group_diversity(features, groups).values()))
 
 
-def _copies(real: Evidence | None, made: Evidence, settings: MetricSettings) -> Array:
+def _copies(real: ClipFeatures | None, made: ClipFeatures, settings: MetricSettings) -> Array:
     assert real is not None
     copied = near_copies(
         made.get("likeness"), real.get("likeness"), quantile=settings.copy_quantile
@@ -145,13 +145,13 @@ def _copies(real: Evidence | None, made: Evidence, settings: MetricSettings) -> 
 
 
 def _fact(name: str) -> ClipScores:
-    def scores(_: Evidence | None, made: Evidence, __: MetricSettings) -> Array:
+    def scores(_: ClipFeatures | None, made: ClipFeatures, __: MetricSettings) -> Array:
         return made.get(name).astype(np.float64)
 
     return scores
 
 
-def _duration_error(_: Evidence | None, made: Evidence, __: MetricSettings) -> Array:
+def _duration_error(_: ClipFeatures | None, made: ClipFeatures, __: MetricSettings) -> Array:
     return duration_errors(made.get("duration_s"), made.get("asked_s"))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ezaudio.checkpoints import write_bytes
 from ezaudio.evaluation.report.markdown import markdown
 from ezaudio.evaluation.report.page import page
 from ezaudio.evaluation.results import Results
+from ezaudio.files import write_bytes
 
 
 def write_reports(results: Results, folder: Path, *, paper: bool = False) -> list[Path]:

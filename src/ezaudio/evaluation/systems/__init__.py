@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.systems.base import Order, System
+from ezaudio.evaluation.systems.base import GenerationPlan, System
 from ezaudio.evaluation.systems.command import CommandConfig
 from ezaudio.evaluation.systems.diffusers_pipeline import DiffusersConfig
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
@@ -39,4 +39,4 @@ def read_system(values: Mapping[str, Any]) -> AnyConfig:
     return load_config(SYSTEMS[kind], values)
 
 
-__all__ = ["SYSTEMS", "AnyConfig", "Order", "System", "read_system"]
+__all__ = ["SYSTEMS", "AnyConfig", "GenerationPlan", "System", "read_system"]

@@ -26,7 +26,7 @@ _SEED_RANGE = 1 << 31
 
 
 @dataclass(frozen=True)
-class Order:
+class GenerationPlan:
     """What is asked of a system.
 
     Attributes:
@@ -53,7 +53,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Job:
+class Generation:
     """One sound to make.
 
     Attributes:
@@ -96,14 +96,14 @@ class System(Protocol):
     def facts(self) -> Mapping[str, Any]:
         """What decides its sounds: model, hashes, settings; a part of each job's hash."""
 
-    def make(self, order: Order, folder: Path, *, progress: Progress | None = None) -> None:
+    def make(self, plan: GenerationPlan, folder: Path, *, progress: Progress | None = None) -> None:
         """Make what is not there yet.
 
         Raises:
             EzAudioError: it cannot be made.
         """
 
-    def sounds(self, order: Order, folder: Path) -> list[ClipSet]:
+    def sounds(self, plan: GenerationPlan, folder: Path) -> list[ClipSet]:
         """The sounds of each seed, in the order of the items.
 
         Raises:
@@ -111,22 +111,24 @@ class System(Protocol):
         """
 
 
-def jobs_of(order: Order, folder: Path, facts: Mapping[str, Any], default_s: float) -> list[Job]:
+def generations_of(
+    plan: GenerationPlan, folder: Path, facts: Mapping[str, Any], default_s: float
+) -> list[Generation]:
     """Spell out the jobs of a shard, takes of one seed next to each other."""
-    check_names(order.items)
-    _check_shard(order.shard)
+    check_names(plan.items)
+    _check_shard(plan.shard)
     said = json.dumps(dict(facts), sort_keys=True, default=str)
     jobs = []
     for number, (take, item) in enumerate(
-        (take, item) for take in range(order.seeds) for item in order.items
+        (take, item) for take in range(plan.seeds) for item in plan.items
     ):
-        if number % order.shard[1] != order.shard[0]:
+        if number % plan.shard[1] != plan.shard[0]:
             continue
-        seed = (order.seed + 7919 * take + zlib.crc32(item.name.encode())) % _SEED_RANGE
-        duration = order.length(item, default_s)
+        seed = (plan.seed + 7919 * take + zlib.crc32(item.name.encode())) % _SEED_RANGE
+        duration = plan.length(item, default_s)
         text = json.dumps([said, item.name, item.caption, seed, duration])
         mark = hashlib.sha256(text.encode()).hexdigest()[:16]
-        jobs.append(Job(item, take, seed, duration, place(folder, take, item), mark))
+        jobs.append(Generation(item, take, seed, duration, place(folder, take, item), mark))
     return jobs
 
 
@@ -138,12 +140,12 @@ def place(folder: Path, take: int, item: Item) -> Path:
     return path
 
 
-def missing(jobs: Sequence[Job]) -> list[Job]:
+def missing(jobs: Sequence[Generation]) -> list[Generation]:
     """Jobs that are not done."""
     return [job for job in jobs if not job.done]
 
 
-def made_sounds(title: str, order: Order, folder: Path, default_s: float) -> list[ClipSet]:
+def made_sounds(title: str, plan: GenerationPlan, folder: Path, default_s: float) -> list[ClipSet]:
     """The sounds of each seed where `place` has them.
 
     Raises:
@@ -152,15 +154,13 @@ def made_sounds(title: str, order: Order, folder: Path, default_s: float) -> lis
     from dataclasses import replace
 
     sets = []
-    for take in range(order.seeds):
-        paths = tuple(place(folder, take, item) for item in order.items)
+    for take in range(plan.seeds):
+        paths = tuple(place(folder, take, item) for item in plan.items)
         absent = [f"{path.parent.name}/{path.name}" for path in paths if not path.is_file()]
         if absent:
             allowed = "all of them; run the same command again, it goes on where it was"
             raise InputError("sounds", f"{len(absent)} missing, such as {absent[0]}", allowed)
-        items = tuple(
-            replace(item, duration_s=order.length(item, default_s)) for item in order.items
-        )
+        items = tuple(replace(item, duration_s=plan.length(item, default_s)) for item in plan.items)
         sets.append(ClipSet(title, items, paths))
     return sets
 

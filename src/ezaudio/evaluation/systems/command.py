@@ -30,20 +30,20 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ezaudio.audio import read_audio, write_audio
-from ezaudio.checkpoints import write_bytes
 from ezaudio.config import Config
 from ezaudio.errors import EzAudioError, InputError, OutputError
 from ezaudio.evaluation.clips import SOUND_SUFFIXES, ClipSet
 from ezaudio.evaluation.systems.base import (
     JOB_KEY,
-    Job,
+    Generation,
+    GenerationPlan,
     Naming,
-    Order,
     Progress,
-    jobs_of,
+    generations_of,
     made_sounds,
     missing,
 )
+from ezaudio.files import write_bytes
 
 _SHOWN_CHARACTERS = 300
 
@@ -110,13 +110,13 @@ class CommandSystem:
         """The command."""
         return {"command": self.config.command}
 
-    def make(self, order: Order, folder: Path, *, progress: Progress | None = None) -> None:
+    def make(self, plan: GenerationPlan, folder: Path, *, progress: Progress | None = None) -> None:
         """Run the command for what is not there yet.
 
         Raises:
             OutputError: the command fails, or a sound is missing after it.
         """
-        jobs = jobs_of(order, folder, self.facts(), self.config.duration_s)
+        jobs = generations_of(plan, folder, self.facts(), self.config.duration_s)
         todo = missing(jobs)
         if self.whole:
             for take in sorted({job.take for job in todo}):
@@ -127,21 +127,21 @@ class CommandSystem:
                     progress(f"make {self.name}", done, len(todo))
             return
         for count, job in enumerate(todo, start=1):
-            self._make_one(job, order)
+            self._make_one(job, plan)
             if progress is not None:
                 progress(f"make {self.name}", count, len(todo))
 
-    def sounds(self, order: Order, folder: Path) -> list[ClipSet]:
+    def sounds(self, plan: GenerationPlan, folder: Path) -> list[ClipSet]:
         """The sounds of each seed."""
-        return made_sounds(self.name, order, folder, self.config.duration_s)
+        return made_sounds(self.name, plan, folder, self.config.duration_s)
 
-    def _make_one(self, job: Job, order: Order) -> None:
+    def _make_one(self, job: Generation, plan: GenerationPlan) -> None:
         with tempfile.TemporaryDirectory(dir=job.make_room()) as scratch:
             output = Path(scratch).resolve() / "sound.wav"
             values = {
                 "prompt": job.item.caption,
                 "name": job.item.name,
-                "index": str(order.items.index(job.item)),
+                "index": str(plan.items.index(job.item)),
                 "seed": str(job.seed),
                 "duration": f"{job.duration_s:g}",
                 "output": str(output),
@@ -153,7 +153,7 @@ class CommandSystem:
                 output = next(iter(_sounds_below(Path(scratch))), output)
             self._keep(job, output)
 
-    def _make_list(self, jobs: Sequence[Job]) -> None:
+    def _make_list(self, jobs: Sequence[Generation]) -> None:
         """Run the command once; when it fails or is stopped, what it had made is kept."""
         with tempfile.TemporaryDirectory(dir=jobs[0].make_room()) as scratch:
             listing = Path(scratch).resolve() / "list.txt"
@@ -169,7 +169,7 @@ class CommandSystem:
             for job, path in zip(jobs, self._found(jobs, folder), strict=True):
                 self._keep(job, path)
 
-    def _found(self, jobs: Sequence[Job], folder: Path) -> list[Path]:
+    def _found(self, jobs: Sequence[Generation], folder: Path) -> list[Path]:
         """Where the sound of each job is, or should be."""
         made: dict[str, Path] = {}
         for path in _sounds_below(folder):
@@ -178,7 +178,7 @@ class CommandSystem:
         stems = [self.naming.stem(index, job.item) for index, job in enumerate(jobs)]
         return [made.get(stem, folder / f"{stem}.wav") for stem in stems]
 
-    def _rescue(self, jobs: Sequence[Job], folder: Path) -> None:
+    def _rescue(self, jobs: Sequence[Generation], folder: Path) -> None:
         """Keep all sounds but the newest, which the program may not have finished."""
         by_age = sorted(_sounds_below(folder), key=lambda path: path.stat().st_mtime_ns)
         whole = set(by_age[:-1])
@@ -207,7 +207,7 @@ class CommandSystem:
             raise OutputError(f"{self.name}: the command left with {done.returncode}: {said}")
         return done.stdout
 
-    def _keep(self, job: Job, path: Path) -> None:
+    def _keep(self, job: Generation, path: Path) -> None:
         """Take a sound over, sample by sample, with the job's mark inside."""
         if not path.is_file():
             raise OutputError(f"{self.name}: no sound for {job.item.name} after the command")
@@ -219,7 +219,7 @@ class CommandSystem:
         write_audio(job.path, clip.samples, clip.sample_rate, metadata=metadata, subtype="float32")
 
 
-def list_of(jobs: Sequence[Job], form: str) -> str:
+def list_of(jobs: Sequence[Generation], form: str) -> str:
     """What a program is to make, as captions, JSON Lines or CSV."""
     if form == "captions":
         return "".join(f"{' '.join(job.item.caption.split())}\n" for job in jobs)

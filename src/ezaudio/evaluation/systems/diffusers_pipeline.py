@@ -20,19 +20,19 @@ import torch
 from pydantic import Field
 
 from ezaudio.audio import peak_guard, write_audio
-from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.evaluation.clips import ClipSet
 from ezaudio.evaluation.systems.base import (
     JOB_KEY,
-    Job,
-    Order,
+    Generation,
+    GenerationPlan,
     Progress,
-    jobs_of,
+    generations_of,
     made_sounds,
     missing,
 )
+from ezaudio.files import sha256_file
 
 LENGTH_ARGUMENTS = (
     "audio_length_in_s",
@@ -100,14 +100,14 @@ class DiffusersSystem:
             facts["files"] = hash_of_folder(Path(config.model))
         return facts
 
-    def make(self, order: Order, folder: Path, *, progress: Progress | None = None) -> None:
+    def make(self, plan: GenerationPlan, folder: Path, *, progress: Progress | None = None) -> None:
         """Make what is not there yet, one sound at a time: its seed is its own.
 
         Raises:
             InputError: the pipeline does not know a setting.
             CheckpointError: it cannot be loaded.
         """
-        jobs = jobs_of(order, folder, self.facts(), self.config.duration_s)
+        jobs = generations_of(plan, folder, self.facts(), self.config.duration_s)
         todo = missing(jobs)
         if not todo:
             return
@@ -118,9 +118,9 @@ class DiffusersSystem:
             if progress is not None:
                 progress(f"make {self.name}", count, len(todo))
 
-    def sounds(self, order: Order, folder: Path) -> list[ClipSet]:
+    def sounds(self, plan: GenerationPlan, folder: Path) -> list[ClipSet]:
         """The sounds of each seed."""
-        return made_sounds(self.name, order, folder, self.config.duration_s)
+        return made_sounds(self.name, plan, folder, self.config.duration_s)
 
     def _load(self) -> Any:
         try:
@@ -146,7 +146,7 @@ class DiffusersSystem:
         loaded.set_progress_bar_config(disable=True)
         return loaded.to(self.config.device)
 
-    def _make_one(self, job: Job) -> None:
+    def _make_one(self, job: Generation) -> None:
         arguments = inspect.signature(self._pipeline.__call__).parameters
         length = next((name for name in LENGTH_ARGUMENTS if name in arguments), None)
         if length is None or "prompt" not in arguments:

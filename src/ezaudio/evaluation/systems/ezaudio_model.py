@@ -9,10 +9,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.evaluation.clips import ClipSet
-from ezaudio.evaluation.systems.base import JOB_KEY, Order, Progress, jobs_of, made_sounds, missing
+from ezaudio.evaluation.systems.base import (
+    JOB_KEY,
+    GenerationPlan,
+    Progress,
+    generations_of,
+    made_sounds,
+    missing,
+)
+from ezaudio.files import sha256_file
 from ezaudio.pipelines import EzAudio
 from ezaudio.pipelines.catalogue import find_model
 from ezaudio.pipelines.generate import Request
@@ -74,10 +81,10 @@ class EzAudioSystem:
             files = {f.filename: f.revision for f in self.model.remote_files}
         return {"model": self.model.card.name, "files": files, **settings}
 
-    def make(self, order: Order, folder: Path, *, progress: Progress | None = None) -> None:
+    def make(self, plan: GenerationPlan, folder: Path, *, progress: Progress | None = None) -> None:
         """Make what is not there yet, in batches of equal length."""
-        fitted = self._fitted(order)
-        jobs = jobs_of(fitted, folder, self.facts(), self.options.duration_s)
+        fitted = self._fitted(plan)
+        jobs = generations_of(fitted, folder, self.facts(), self.options.duration_s)
         todo = missing(jobs)
         if not todo:
             return
@@ -94,7 +101,7 @@ class EzAudioSystem:
             )
             for job in todo
         ]
-        made = self._loaded.generate_each(requests, batch_size=order.batch_size)
+        made = self._loaded.generate_each(requests, batch_size=plan.batch_size)
         for count, (index, sound) in enumerate(made, start=1):
             marked = replace(sound, metadata={**sound.metadata, JOB_KEY: todo[index].mark})
             todo[index].make_room()
@@ -102,17 +109,17 @@ class EzAudioSystem:
             if progress is not None:
                 progress(f"make {self.name}", count, len(todo))
 
-    def sounds(self, order: Order, folder: Path) -> list[ClipSet]:
+    def sounds(self, plan: GenerationPlan, folder: Path) -> list[ClipSet]:
         """The sounds of each seed."""
-        return made_sounds(self.name, self._fitted(order), folder, self.options.duration_s)
+        return made_sounds(self.name, self._fitted(plan), folder, self.options.duration_s)
 
-    def _fitted(self, order: Order) -> Order:
+    def _fitted(self, plan: GenerationPlan) -> GenerationPlan:
         """Lengths that the model can make."""
         longest = self.model.card.max_duration_s
         items = tuple(
             item
             if item.duration_s is None
             else replace(item, duration_s=min(max(item.duration_s, MIN_DURATION_S), longest))
-            for item in order.items
+            for item in plan.items
         )
-        return replace(order, items=items)
+        return replace(plan, items=items)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import ClipSet, read_folder
-from ezaudio.evaluation.evidence import listed
-from ezaudio.evaluation.systems.base import Naming, Order, Progress
+from ezaudio.evaluation.features import listed
+from ezaudio.evaluation.systems.base import GenerationPlan, Naming, Progress
 
 
 class FolderConfig(Config):
@@ -58,29 +58,29 @@ class FolderSystem:
         """The folder's name; the sounds speak for themselves."""
         return {"folder": self.config.folder.name}
 
-    def make(self, order: Order, folder: Path, *, progress: Progress | None = None) -> None:
+    def make(self, plan: GenerationPlan, folder: Path, *, progress: Progress | None = None) -> None:
         """Do nothing: the sounds are there."""
 
-    def sounds(self, order: Order, folder: Path) -> list[ClipSet]:
+    def sounds(self, plan: GenerationPlan, folder: Path) -> list[ClipSet]:
         """The sounds of each seed, by the names of the items; other files are left out.
 
         Raises:
             InputError: a sound is not there; the message names it.
         """
         seeds = sorted(p for p in self.config.folder.glob("seed-*") if p.is_dir())
-        folders = seeds[: order.seeds] if seeds else [self.config.folder]
-        return [self._one(order, each) for each in folders]
+        folders = seeds[: plan.seeds] if seeds else [self.config.folder]
+        return [self._one(plan, each) for each in folders]
 
-    def _one(self, order: Order, folder: Path) -> ClipSet:
+    def _one(self, plan: GenerationPlan, folder: Path) -> ClipSet:
         found = read_folder(folder)
         known = dict(zip(found.names, found.sources, strict=True))
-        wanted = [self.naming.stem(index, item) for index, item in enumerate(order.items)]
+        wanted = [self.naming.stem(index, item) for index, item in enumerate(plan.items)]
         lacking = [name for name in wanted if name not in known]
         if lacking:
             raise InputError(
                 "folder", str(folder), f"a sound for every clip; it lacks {listed(lacking)}"
             )
         items = tuple(
-            replace(item, duration_s=order.duration_s or item.duration_s) for item in order.items
+            replace(item, duration_s=plan.duration_s or item.duration_s) for item in plan.items
         )
         return ClipSet(self.name, items, tuple(known[name] for name in wanted))

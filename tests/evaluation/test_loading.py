@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from ezaudio.audio import write_audio
 from ezaudio.errors import InputError
-from ezaudio.evaluation.waveform import Loading, load_sound, windowed_sinc
+from ezaudio.evaluation.loading import Loading, load_sound, windowed_sinc
 from ezaudio.types import Clip
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "front_ends.safetensors")

@@ -1,6 +1,6 @@
 """Extractors as metrics use them: one sound in, named arrays out, with an identity for the hash.
 
-To add one, write an opener and add a line to `EARS`.
+To add one, write an opener and add a line to `EXTRACTORS`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ezaudio.errors import CheckpointError, DownloadError, InputError
-from ezaudio.evaluation.metrics.copies import FRAMES_PER_S, copy_prints
-from ezaudio.evaluation.metrics.faults import sound_facts
+from ezaudio.evaluation.metrics.memorisation import FRAMES_PER_S, copy_prints
+from ezaudio.evaluation.metrics.signal_checks import sound_facts
 from ezaudio.extractors import passt, starter_tagger, vggish
 from ezaudio.extractors.panns import CNN14_16K, CNN14_32K, Cnn14Config
 from ezaudio.extractors.passt import PasstConfig
@@ -31,27 +31,27 @@ Samples = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Ear:
+class FeatureExtractor:
     """Something that listens.
 
     Attributes:
         name: of the extractor.
         identity: hash of its weights, or the revision of its code; a part of every key and hash.
         sample_rate: of what it hears, in Hz; 0 takes the sound as it is.
-        hear: from (S,) and its rate to named arrays.
+        extract: from (S,) and its rate to named arrays.
         labels: names of the logits, where it has some.
-        read: from captions to embeddings (N, E), where it has a space with text.
+        embed_text: from captions to embeddings (N, E), where it has a space with text.
     """
 
     name: str
     identity: str
     sample_rate: int
-    hear: Callable[[Samples, int], Mapping[str, Array]]
+    extract: Callable[[Samples, int], Mapping[str, Array]]
     labels: tuple[str, ...] = ()
-    read: Callable[[Sequence[str]], Array] | None = None
+    embed_text: Callable[[Sequence[str]], Array] | None = None
 
 
-def open_ear(name: str, weights: Mapping[str, Path] | None = None) -> Ear:
+def open_extractor(name: str, weights: Mapping[str, Path] | None = None) -> FeatureExtractor:
     """Open an extractor.
 
     Args:
@@ -62,27 +62,27 @@ def open_ear(name: str, weights: Mapping[str, Path] | None = None) -> Ear:
         InputError: no such extractor.
         CheckpointError: its weights are absent; the message says where they come from.
     """
-    if name not in EARS:
-        raise InputError("extractor", name, f"one of {', '.join(EARS)}")
-    return EARS[name]((weights or {}).get(name))
+    if name not in EXTRACTORS:
+        raise InputError("extractor", name, f"one of {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[name]((weights or {}).get(name))
 
 
-def _starter(path: Path | None) -> Ear:
+def _starter(path: Path | None) -> FeatureExtractor:
     tagger = starter_tagger.load_starter_tagger(path or starter_tagger.WEIGHTS)
 
     @torch.inference_mode()
-    def hear(samples: Samples, _: int) -> Mapping[str, Array]:
+    def extract(samples: Samples, _: int) -> Mapping[str, Array]:
         wave = torch.from_numpy(samples)[None]
         features, logits, audio = tagger(wave)
         found = {"features": features, "logits": logits, "audio": audio}
         found["timeline"] = tagger.timeline(wave)
         return {name: value[0].numpy().copy() for name, value in found.items()}
 
-    return Ear(
+    return FeatureExtractor(
         "starter-tagger",
         tagger.sha256 or "random",
         starter_tagger.SAMPLE_RATE,
-        hear,
+        extract,
         tagger.labels,
         _starter_text,
     )
@@ -102,8 +102,8 @@ def _starter_text(captions: Sequence[str]) -> Array:
     return np.concatenate(parts)
 
 
-def _panns(config: Cnn14Config, name: str) -> Callable[[Path | None], Ear]:
-    def opened(path: Path | None) -> Ear:
+def _panns(config: Cnn14Config, name: str) -> Callable[[Path | None], FeatureExtractor]:
+    def opened(path: Path | None) -> FeatureExtractor:
         if path is None:
             from ezaudio.evaluation.weights import fetch_weights
 
@@ -111,19 +111,19 @@ def _panns(config: Cnn14Config, name: str) -> Callable[[Path | None], Ear]:
         network = config.load(path)
 
         @torch.inference_mode()
-        def hear(samples: Samples, _: int) -> Mapping[str, Array]:
+        def extract(samples: Samples, _: int) -> Mapping[str, Array]:
             heard = network(torch.from_numpy(samples)[None])
             return {
                 "features": heard.features[0].numpy().copy(),
                 "logits": heard.logits[0].numpy().copy(),
             }
 
-        return Ear(name, network.sha256 or "random", config.sample_rate, hear)
+        return FeatureExtractor(name, network.sha256 or "random", config.sample_rate, extract)
 
     return opened
 
 
-def _vggish(path: Path | None) -> Ear:
+def _vggish(path: Path | None) -> FeatureExtractor:
     if path is None:
         from ezaudio.evaluation.weights import fetch_weights
 
@@ -131,14 +131,14 @@ def _vggish(path: Path | None) -> Ear:
     network = VggishConfig().load(path)
 
     @torch.inference_mode()
-    def hear(samples: Samples, _: int) -> Mapping[str, Array]:
+    def extract(samples: Samples, _: int) -> Mapping[str, Array]:
         frames = network(torch.from_numpy(samples))
         return {"features": frames.mean(0).numpy().copy(), "frames": frames.numpy().copy()}
 
-    return Ear("vggish", network.sha256 or "random", vggish.SAMPLE_RATE, hear)
+    return FeatureExtractor("vggish", network.sha256 or "random", vggish.SAMPLE_RATE, extract)
 
 
-def _passt(path: Path | None) -> Ear:
+def _passt(path: Path | None) -> FeatureExtractor:
     if path is None:
         from ezaudio.evaluation.weights import fetch_weights
 
@@ -149,11 +149,11 @@ def _passt(path: Path | None) -> Ear:
         found = network(wave)
         return {"features": found.features, "logits": found.logits}
 
-    return tensor_ear("passt", network.sha256 or "random", passt.SAMPLE_RATE, heard)
+    return tensor_extractor("passt", network.sha256 or "random", passt.SAMPLE_RATE, heard)
 
 
-def _clap(repository: str, name: str) -> Callable[[Path | None], Ear]:
-    def opened(path: Path | None) -> Ear:
+def _clap(repository: str, name: str) -> Callable[[Path | None], FeatureExtractor]:
+    def opened(path: Path | None) -> FeatureExtractor:
         try:
             from ezaudio.extractors import clap  # type: ignore[attr-defined,unused-ignore]
         except ImportError:
@@ -164,7 +164,7 @@ def _clap(repository: str, name: str) -> Callable[[Path | None], Ear]:
             raise DownloadError(f"{error} (here: `--weights {name}=FOLDER`)") from None
 
         @torch.inference_mode()
-        def hear(samples: Samples, rate: int) -> Mapping[str, Array]:
+        def extract(samples: Samples, rate: int) -> Mapping[str, Array]:
             return {"audio": network.embed_audio([Clip(samples, rate)])[0].float().numpy()}
 
         @torch.inference_mode()
@@ -172,49 +172,49 @@ def _clap(repository: str, name: str) -> Callable[[Path | None], Ear]:
             rows: Array = network.embed_text(list(captions)).float().numpy()
             return rows
 
-        return Ear(name, network.sha256, network.sample_rate, hear, read=read)
+        return FeatureExtractor(name, network.sha256, network.sample_rate, extract, embed_text=read)
 
     return opened
 
 
-def _waveform(_: Path | None) -> Ear:
-    def hear(samples: Samples, rate: int) -> Mapping[str, Array]:
+def _waveform(_: Path | None) -> FeatureExtractor:
+    def extract(samples: Samples, rate: int) -> Mapping[str, Array]:
         facts = vars(sound_facts(samples, rate))
         return {name: np.asarray([value], np.float32) for name, value in facts.items()}
 
-    return Ear("waveform", "1", 0, hear)
+    return FeatureExtractor("waveform", "1", 0, extract)
 
 
-def print_ear(hop_frames: int) -> Ear:
+def print_extractor(hop_frames: int) -> FeatureExtractor:
     """Prints of every second of a sound, for near copies."""
     front_end = starter_tagger.LevelledLogMel()
     pool = round(starter_tagger.FRAME_RATE / FRAMES_PER_S)
 
     @torch.inference_mode()
-    def hear(samples: Samples, _: int) -> Mapping[str, Array]:
+    def extract(samples: Samples, _: int) -> Mapping[str, Array]:
         mel = front_end.log_mel(torch.from_numpy(samples)[None])
         mel = F.avg_pool1d(mel, pool, ceil_mode=True)[0]
         prints = copy_prints(mel.numpy(), hop_frames=hop_frames)
         return {"prints": prints.astype(np.float16).astype(np.float32)}
 
     identity = hashlib.sha256(json.dumps(["prints", 1, hop_frames]).encode()).hexdigest()
-    return Ear("prints", identity, starter_tagger.SAMPLE_RATE, hear)
+    return FeatureExtractor("prints", identity, starter_tagger.SAMPLE_RATE, extract)
 
 
-def tensor_ear(
+def tensor_extractor(
     name: str, identity: str, sample_rate: int, network: Callable[[Tensor], Mapping[str, Tensor]]
-) -> Ear:
-    """Make an ear of a network that maps (1, S) to named tensors (1, ...)."""
+) -> FeatureExtractor:
+    """Make an extractor of a network that maps (1, S) to named tensors (1, ...)."""
 
     @torch.inference_mode()
-    def hear(samples: Samples, _: int) -> Mapping[str, Array]:
+    def extract(samples: Samples, _: int) -> Mapping[str, Array]:
         heard = network(torch.from_numpy(samples)[None])
         return {key: value[0].float().numpy().copy() for key, value in heard.items()}
 
-    return Ear(name, identity, sample_rate, hear)
+    return FeatureExtractor(name, identity, sample_rate, extract)
 
 
-EARS: dict[str, Callable[[Path | None], Ear]] = {
+EXTRACTORS: dict[str, Callable[[Path | None], FeatureExtractor]] = {
     "starter-tagger": _starter,
     "panns-16k": _panns(CNN14_16K, "panns-16k"),
     "panns-32k": _panns(CNN14_32K, "panns-32k"),
@@ -222,7 +222,7 @@ EARS: dict[str, Callable[[Path | None], Ear]] = {
     "passt": _passt,
     "clap-general": _clap("laion/larger_clap_general", "clap-general"),
     "clap-unfused": _clap("laion/clap-htsat-unfused", "clap-unfused"),
-    "prints": lambda _: print_ear(1),
+    "prints": lambda _: print_extractor(1),
     "waveform": _waveform,
 }
 """Every extractor by name, with what opens it."""

@@ -1,7 +1,7 @@
 """How a protocol loads a sound: channel, mean, resampler, shortest length.
 
 These are part of the score: the windowed sinc below is torchaudio's default resampler, 1.8 dB down
-at 7 kHz when it goes to 16 kHz, with aliases 7 dB down, and a listener hears that.
+at 7 kHz when it goes to 16 kHz, with aliases 7 dB down, and a store hears that.
 """
 
 from __future__ import annotations

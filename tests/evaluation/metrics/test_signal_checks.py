@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.metrics.faults import duration_errors, sound_facts
+from ezaudio.evaluation.metrics.signal_checks import duration_errors, sound_facts
 
 RATE = 24_000
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.metrics.kernel import squared_distances
+from ezaudio.evaluation.metrics.kad import squared_distances
 
 FloatArray = npt.NDArray[np.floating]
 

@@ -1,4 +1,4 @@
-"""From sounds to evidence: every panel of a protocol listens to every clip once.
+"""From sounds to features: every panel of a protocol listens to every clip once.
 
 What an extractor heard is kept by content, so a second run, another table with the same sounds, or
 another process that shares the cache listens to nothing again.
@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation.cache import FeatureCache, Heard
+from ezaudio.evaluation.cache import Extracted, FeatureCache
 from ezaudio.evaluation.clips import ClipSet, Item, captions_of
-from ezaudio.evaluation.ears import Ear, open_ear, print_ear
-from ezaudio.evaluation.evidence import Evidence
-from ezaudio.evaluation.metrics.copies import likeness
-from ezaudio.evaluation.metrics.faults import SoundFacts
+from ezaudio.evaluation.extractors import FeatureExtractor, open_extractor, print_extractor
+from ezaudio.evaluation.features import ClipFeatures
+from ezaudio.evaluation.loading import Loading, load_sound
+from ezaudio.evaluation.metrics.memorisation import likeness
+from ezaudio.evaluation.metrics.signal_checks import SoundFacts
 from ezaudio.evaluation.protocol import Panel, Protocol
 from ezaudio.evaluation.sources import Source, content_hash, open_source
-from ezaudio.evaluation.waveform import Loading, load_sound
 
 Array = npt.NDArray[np.floating]
 Progress = Callable[[str, int, int], None]
@@ -35,7 +35,7 @@ BANK_HOP_FRAMES = 5
 
 
 @dataclass
-class Listener:
+class FeatureStore:
     """A protocol with its extractors opened, and the cache that they share.
 
     Attributes:
@@ -45,7 +45,7 @@ class Listener:
         progress: told about every clip.
         bank: prints of the training recordings, (windows, J); None leaves near copies out.
         seconds: time spent, by stage.
-        heard_new: clips that were not in the cache.
+        extracted_new: clips that were not in the cache.
     """
 
     protocol: Protocol
@@ -54,28 +54,28 @@ class Listener:
     progress: Progress | None = None
     bank: npt.NDArray[np.float32] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    heard_new: int = 0
+    extracted_new: int = 0
     _bank_hash: str = ""
     _contents: dict[Path, str] = field(default_factory=dict)
-    _ears: dict[str, Ear] = field(default_factory=dict)
+    _extractors: dict[str, FeatureExtractor] = field(default_factory=dict)
     _texts: dict[tuple[str, tuple[str, ...]], Array] = field(default_factory=dict)
 
-    def ear(self, name: str) -> Ear:
+    def extractor(self, name: str) -> FeatureExtractor:
         """Open an extractor, once."""
-        if name not in self._ears:
+        if name not in self._extractors:
             begun = time.perf_counter()
-            self._ears[name] = open_ear(name, self.weights)
+            self._extractors[name] = open_extractor(name, self.weights)
             self._spend(f"open {name}", begun)
-        return self._ears[name]
+        return self._extractors[name]
 
     @property
     def hash(self) -> str:
         """Of the protocol with these weights."""
         names = dict.fromkeys(panel.extractor for panel in self.protocol.panels)
-        return self.protocol.hash({name: self.ear(name).identity for name in names})
+        return self.protocol.hash({name: self.extractor(name).identity for name in names})
 
-    def hear(self, clips: ClipSet, *, copies: bool = True) -> dict[str, Evidence]:
-        """Evidence of a set of clips, by extractor.
+    def features_of(self, clips: ClipSet, *, copies: bool = True) -> dict[str, ClipFeatures]:
+        """ClipFeatures of a set of clips, by extractor.
 
         Args:
             clips: the set.
@@ -90,7 +90,7 @@ class Listener:
         compared = copies and self.bank is not None
         panels = [p for p in self.protocol.panels if compared or p.extractor != "prints"]
         return {
-            panel.extractor: self._evidence(panel, clips, contents)
+            panel.extractor: self._features(panel, clips, contents)
             for panel in panels or self.protocol.panels
         }
 
@@ -101,18 +101,20 @@ class Listener:
 
     def fill_bank(self, training: ClipSet) -> None:
         """Take the prints of training recordings, to find copies of them."""
-        ear = print_ear(BANK_HOP_FRAMES)
+        extractor = print_extractor(BANK_HOP_FRAMES)
         contents = self._hashes(training)
-        heard = self._listen(ear, Loading(), training, contents, "training prints")
+        heard = self._extract(extractor, Loading(), training, contents, "training prints")
         self.bank = np.concatenate([found["prints"] for found in heard])
         self._bank_hash = hashlib.sha256("".join(contents).encode()).hexdigest()
 
     def _hashes(self, clips: ClipSet) -> list[str]:
         return [content_hash(source, self._contents) for source in clips.sources]
 
-    def _evidence(self, panel: Panel, clips: ClipSet, contents: Sequence[str]) -> Evidence:
-        ear = self.ear(panel.extractor)
-        heard = self._listen(ear, panel.loading, clips, contents, f"{clips.title}: {ear.name}")
+    def _features(self, panel: Panel, clips: ClipSet, contents: Sequence[str]) -> ClipFeatures:
+        extractor = self.extractor(panel.extractor)
+        heard = self._extract(
+            extractor, panel.loading, clips, contents, f"{clips.title}: {extractor.name}"
+        )
         stacked = {
             name: np.stack([found[name] for found in heard])
             for name in ("features", "logits", "audio")
@@ -120,60 +122,70 @@ class Listener:
         }
         asked = [np.nan if i.duration_s is None else i.duration_s for i in clips.items]
         known = not np.isnan(asked).any()
-        return Evidence(
+        return ClipFeatures(
             names=clips.names,
             prompts=captions_of(clips.items),
             **stacked,
-            text=self._text(ear, clips.items),
+            text=self._text(extractor, clips.items),
             frames=_frames(heard),
-            presence=_presence(ear, clips.items, heard),
+            presence=_presence(extractor, clips.items, heard),
             likeness=self._likeness(heard, contents),
             facts=_facts(heard),
             asked_s=np.array(asked) if known else None,
         )
 
-    def _listen(
-        self, ear: Ear, loading: Loading, clips: ClipSet, contents: Sequence[str], title: str
-    ) -> list[Heard]:
-        found: list[Heard] = []
+    def _extract(
+        self,
+        extractor: FeatureExtractor,
+        loading: Loading,
+        clips: ClipSet,
+        contents: Sequence[str],
+        title: str,
+    ) -> list[Extracted]:
+        found: list[Extracted] = []
         how = json.dumps(loading.model_dump(mode="json"), sort_keys=True)
         for index, (source, content) in enumerate(zip(clips.sources, contents, strict=True)):
-            key = self.cache.key(content, f"{ear.name}:{ear.identity}", how)
+            key = self.cache.key(content, f"{extractor.name}:{extractor.identity}", how)
             begun = time.perf_counter()
             heard = self.cache.get(key)
             self._spend("cache", begun)
             if heard is None:
-                heard = self._hear_one(ear, loading, source)
+                heard = self._extract_one(extractor, loading, source)
                 self.cache.put(key, heard)
-                self.heard_new += 1
+                self.extracted_new += 1
             found.append(heard)
             if self.progress is not None:
                 self.progress(title, index + 1, len(clips.sources))
         return found
 
-    def _hear_one(self, ear: Ear, loading: Loading, source: Source) -> Heard:
+    def _extract_one(
+        self, extractor: FeatureExtractor, loading: Loading, source: Source
+    ) -> Extracted:
         begun = time.perf_counter()
-        if ear.sample_rate:
-            samples, rate = load_sound(source, ear.sample_rate, loading), ear.sample_rate
+        if extractor.sample_rate:
+            samples, rate = (
+                load_sound(source, extractor.sample_rate, loading),
+                extractor.sample_rate,
+            )
         else:
             samples, rate = _as_it_is(source)
         begun = self._spend("load", begun)
-        heard = ear.hear(samples, rate)
-        self._spend(f"hear {ear.name}", begun)
+        heard = extractor.extract(samples, rate)
+        self._spend(f"extract {extractor.name}", begun)
         return heard
 
-    def _text(self, ear: Ear, items: Sequence[Item]) -> Array | None:
+    def _text(self, extractor: FeatureExtractor, items: Sequence[Item]) -> Array | None:
         captions = captions_of(items)
-        if ear.read is None or not all(captions):
+        if extractor.embed_text is None or not all(captions):
             return None
-        key = (ear.name, captions)
+        key = (extractor.name, captions)
         if key not in self._texts:
             begun = time.perf_counter()
-            self._texts[key] = ear.read(captions)
-            self._spend(f"read {ear.name}", begun)
+            self._texts[key] = extractor.embed_text(captions)
+            self._spend(f"read {extractor.name}", begun)
         return self._texts[key]
 
-    def _likeness(self, heard: Sequence[Heard], contents: Sequence[str]) -> Array | None:
+    def _likeness(self, heard: Sequence[Extracted], contents: Sequence[str]) -> Array | None:
         if "prints" not in heard[0] or self.bank is None:
             return None
         begun = time.perf_counter()
@@ -194,7 +206,7 @@ class Listener:
         return now
 
 
-def _frames(heard: Sequence[Heard]) -> npt.NDArray[np.object_] | None:
+def _frames(heard: Sequence[Extracted]) -> npt.NDArray[np.object_] | None:
     if "frames" not in heard[0]:
         return None
     frames = np.empty(len(heard), dtype=object)
@@ -211,7 +223,7 @@ def _as_it_is(source: Source) -> tuple[npt.NDArray[np.float32], int]:
 _FACTS = tuple(field.name for field in fields(SoundFacts))
 
 
-def _facts(heard: Sequence[Heard]) -> dict[str, Array]:
+def _facts(heard: Sequence[Extracted]) -> dict[str, Array]:
     return {
         name: np.array([float(found[name][0]) for found in heard])
         for name in _FACTS
@@ -219,11 +231,13 @@ def _facts(heard: Sequence[Heard]) -> dict[str, Array]:
     }
 
 
-def _presence(ear: Ear, items: Sequence[Item], heard: Sequence[Heard]) -> Array | None:
+def _presence(
+    extractor: FeatureExtractor, items: Sequence[Item], heard: Sequence[Extracted]
+) -> Array | None:
     """Probabilities of the two events of each clip in its windows, (N, W, 2)."""
     if "timeline" not in heard[0] or not any(item.events for item in items):
         return None
-    column = {label: index for index, label in enumerate(ear.labels)}
+    column = {label: index for index, label in enumerate(extractor.labels)}
     longest = max(len(found["timeline"]) for found in heard)
     presence = np.full((len(items), longest, 2), np.nan)
     for row, (item, found) in enumerate(zip(items, heard, strict=True)):
@@ -231,7 +245,9 @@ def _presence(ear: Ear, items: Sequence[Item], heard: Sequence[Heard]) -> Array 
             continue
         unknown = [event for event in item.events if event not in column]
         if unknown:
-            allowed = f"kinds that {ear.name} knows, such as {', '.join(ear.labels[:5])}"
+            allowed = (
+                f"kinds that {extractor.name} knows, such as {', '.join(extractor.labels[:5])}"
+            )
             raise InputError(f"{item.name}: events", unknown[0], allowed)
         timeline = found["timeline"]
         presence[row, : len(timeline)] = timeline[:, [column[event] for event in item.events]]

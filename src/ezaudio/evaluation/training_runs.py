@@ -16,8 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ezaudio.checkpoints import load_foreign, read_module_info, save_module, write_bytes
+from ezaudio.checkpoints import load_foreign, read_module_info, save_module
 from ezaudio.errors import CheckpointError, InputError, OutputError
+from ezaudio.files import write_bytes
 from ezaudio.pipelines.catalogue import CARD_NAME, find_model
 
 NETWORK = "dit.safetensors"

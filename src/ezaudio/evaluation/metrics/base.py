@@ -1,4 +1,4 @@
-"""How a metric turns evidence into a number with an interval: three kinds of metric.
+"""How a metric turns features into a number with an interval: three kinds of metric.
 
 `per_clip`: every clip has a score (KL, CLAP); the number is their mean. `per_set`: only the whole
 set has one (FD, KAD, IS). `per_prompt`: the takes of each prompt have one together (diversity).
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ezaudio.config import Config
-from ezaudio.evaluation.evidence import Evidence, Rows
+from ezaudio.evaluation.features import ClipFeatures, Rows
 from ezaudio.evaluation.intervals import Interval, bootstrap_mean, jackknife
 
 Array = npt.NDArray[np.floating]
@@ -59,12 +59,12 @@ class Sides:
         settings: of the metrics.
     """
 
-    reference: Evidence | None
-    takes: tuple[Evidence, ...]
+    reference: ClipFeatures | None
+    takes: tuple[ClipFeatures, ...]
     settings: MetricSettings
 
     @property
-    def real(self) -> Evidence:
+    def real(self) -> ClipFeatures:
         """The recordings, which must be there."""
         assert self.reference is not None
         return self.reference
@@ -93,8 +93,8 @@ class Measured:
 
 
 Measure: TypeAlias = Callable[[Sides], Measured]
-ClipScores: TypeAlias = Callable[[Evidence | None, Evidence, MetricSettings], Array]
-SetScore: TypeAlias = Callable[[Evidence | None, Evidence, MetricSettings], float]
+ClipScores: TypeAlias = Callable[[ClipFeatures | None, ClipFeatures, MetricSettings], Array]
+SetScore: TypeAlias = Callable[[ClipFeatures | None, ClipFeatures, MetricSettings], float]
 Extra: TypeAlias = Callable[[Sides], Mapping[str, float]]
 
 
@@ -106,8 +106,8 @@ class Metric:
         title: head of its column.
         meaning: one line for readers.
         better: which way is better; `real` means as near to recordings as possible.
-        needs: evidence of the generated clips.
-        needs_reference: evidence of the recordings.
+        needs: features of the generated clips.
+        needs_reference: features of the recordings.
         paired: whether each clip needs the recording of the same name.
         measure: the computation.
         share: whether it is a share, shown in percent.

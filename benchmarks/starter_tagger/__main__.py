@@ -1,6 +1,6 @@
 """Train the shipped tagger and measure it on recordings that it has not heard.
 
-    python -m ezaudio.evaluation.starter_tagger data/packed OUT/tagger.safetensors
+    python -m benchmarks.starter_tagger data/packed OUT/tagger.safetensors
 
 The first argument is a folder made by `ezaudio data pack`.
 """
@@ -14,13 +14,14 @@ import sys
 import time
 from pathlib import Path
 
-from ezaudio.data.waveforms import WaveformStore
-from ezaudio.evaluation.starter_tagger.examples import (
+from benchmarks.starter_tagger.examples import (
     label_sentences,
     read_examples,
     read_kinds,
 )
-from ezaudio.evaluation.starter_tagger.fit import Fit, fill_pool, measure, train
+from benchmarks.starter_tagger.fit import Fit, fill_pool, measure, train
+
+from ezaudio.data.waveforms import WaveformStore
 from ezaudio.extractors.starter_tagger import StarterTaggerConfig
 from ezaudio.text import MiniLMConfig
 

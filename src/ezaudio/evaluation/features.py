@@ -18,7 +18,7 @@ _SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ClipFeatures:
     """One set of clips, row by row; what was not asked for is None.
 
     Attributes:
@@ -60,11 +60,11 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.names)
 
-    def rows(self, index: Rows) -> Evidence:
+    def rows(self, index: Rows) -> ClipFeatures:
         """Return some of the clips."""
         return self._mapped(lambda value: value[index], [int(i) for i in index])
 
-    def matching(self, names: tuple[str, ...]) -> Evidence:
+    def matching(self, names: tuple[str, ...]) -> ClipFeatures:
         """Return these clips in the order of `names`.
 
         Raises:
@@ -77,20 +77,20 @@ class Evidence:
         return self.rows(np.array([row[name] for name in names], dtype=np.int64))
 
     def has(self, name: str) -> bool:
-        """Whether a kind of evidence was gathered; facts are asked for by their own name."""
+        """Whether a kind of features was gathered; facts are asked for by their own name."""
         if name in self.facts:
             return True
         value = getattr(self, name, None)
         return value is not None and len(value) > 0
 
     def get(self, name: str) -> Array:
-        """Return evidence that is there.
+        """Return features that is there.
 
         Raises:
             InputError: it was not gathered.
         """
         if not self.has(name):
-            raise InputError(name, None, "evidence that this metric needs; it was not gathered")
+            raise InputError(name, None, "features that this metric needs; it was not gathered")
         found: Array = self.facts[name] if name in self.facts else getattr(self, name)
         return found
 
@@ -99,7 +99,7 @@ class Evidence:
         columns = [(n, v) for n, v in own if n not in ("names", "facts") and v is not None]
         return [(n, v) for n, v in columns if n != "prompts" or v] + list(self.facts.items())
 
-    def _mapped(self, change: Callable[[Any], Any], index: list[int]) -> Evidence:
+    def _mapped(self, change: Callable[[Any], Any], index: list[int]) -> ClipFeatures:
         arrays = {n: change(v) for n, v in self._columns() if isinstance(v, np.ndarray)}
         facts = {name: arrays.pop(name) for name in self.facts}
         prompts = tuple(self.prompts[i] for i in index) if self.prompts else ()

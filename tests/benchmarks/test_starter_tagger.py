@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.evaluation.conftest import fake_ear
+from benchmarks.starter_tagger.__main__ import main
+from benchmarks.starter_tagger.examples import KINDS_FILE, read_kinds
+from tests.evaluation.conftest import fake_extractor
 
 from ezaudio.audio import write_audio
 from ezaudio.cli.main import run
-from ezaudio.evaluation.ears import EARS, open_ear
-from ezaudio.evaluation.starter_tagger.__main__ import main
-from ezaudio.evaluation.starter_tagger.examples import KINDS_FILE, read_kinds
+from ezaudio.evaluation.extractors import EXTRACTORS, open_extractor
 from ezaudio.extractors.starter_tagger import load_starter_tagger
 
 RATE = 24_000
@@ -54,14 +54,14 @@ def test_the_documented_command_trains_a_tagger_that_hears(packed, tmp_path, cap
     assert main([str(packed), str(path), "--draws", "12", "--steps", "60"]) == 0
     tagger = load_starter_tagger(path)
     assert tagger.labels == tuple(read_kinds(KINDS_FILE))
-    ear = open_ear("starter-tagger", {"starter-tagger": path})
-    assert ear.identity == tagger.sha256 != EARS["starter-tagger"](None).identity
+    extractor = open_extractor("starter-tagger", {"starter-tagger": path})
+    assert extractor.identity == tagger.sha256 != EXTRACTORS["starter-tagger"](None).identity
     right = 0
     for kind in (0, 1):
         for number in range(COUNT - 2, COUNT):  # kept from training
-            right += int(ear.hear(sound(kind, number), RATE)["logits"].argmax()) == kind
+            right += int(extractor.extract(sound(kind, number), RATE)["logits"].argmax()) == kind
     assert right == 4
-    assert fake_ear().identity != ear.identity
+    assert fake_extractor().identity != extractor.identity
 
     again = tmp_path / "again.safetensors"
     assert main([str(packed), str(again), "--draws", "12", "--steps", "60"]) == 0

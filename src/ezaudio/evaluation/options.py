@@ -19,10 +19,10 @@ from ezaudio.evaluation.clips import (
     recordings,
     with_captions,
 )
-from ezaudio.evaluation.hearing import Progress
+from ezaudio.evaluation.feature_store import Progress
 from ezaudio.evaluation.protocol import find_protocol
 from ezaudio.evaluation.run import Setup, reference_of
-from ezaudio.evaluation.systems.base import Order
+from ezaudio.evaluation.systems.base import GenerationPlan
 from ezaudio.files import make_folder, read_part
 
 TRAINING_SPLIT = "train"
@@ -62,7 +62,7 @@ def prepare(
     copies: bool = False,
     unpaired: bool = False,
     progress: Progress | None = None,
-) -> tuple[Order, Setup]:
+) -> tuple[GenerationPlan, Setup]:
     """Read everything that an evaluation needs, before anything is made.
 
     Args:
@@ -96,7 +96,7 @@ def prepare(
         durations = {item.name: item.duration_s for item in reference.items}
         items = [replace(i, duration_s=i.duration_s or durations.get(i.name)) for i in items]
     make_folder(folder)
-    order = Order(
+    plan = GenerationPlan(
         items=tuple(items),
         seeds=options.seeds,
         seed=options.seed,
@@ -104,7 +104,7 @@ def prepare(
         shard=read_part(options.shard, "shard"),
         batch_size=options.batch_size,
     )
-    return order, setup
+    return plan, setup
 
 
 def _items(options: EvaluationOptions, split: str | None) -> list[Item]:

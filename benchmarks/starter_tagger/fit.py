@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from benchmarks.starter_tagger.examples import NO_KIND, Batches, Examples
 from torch import Generator, Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from ezaudio.evaluation.starter_tagger.examples import NO_KIND, Batches, Examples
 from ezaudio.extractors.sound_statistics import sound_statistics
 from ezaudio.extractors.starter_tagger import (
     FRAME_RATE,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ezaudio.evaluation.listening.answers import ANSWERS_FILE, Answers
-from ezaudio.evaluation.listening.room import open_server
+from ezaudio.evaluation.listening.server import open_server
 
 
 @pytest.fixture
