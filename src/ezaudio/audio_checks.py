@@ -29,7 +29,7 @@ def power_db(power: float) -> float:
 
 def rms_db(samples: Samples) -> float:
     """Root mean square of (S,) in dB re full scale."""
-    return power_db(np.mean(samples.astype(np.float64) ** 2))
+    return power_db(float(np.mean(samples.astype(np.float64) ** 2)))
 
 
 def block_db(samples: Samples, sample_rate: int) -> npt.NDArray[np.float64]:

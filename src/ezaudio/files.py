@@ -12,10 +12,10 @@ import secrets
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ezaudio.errors import CheckpointError, InputError, OutputError
 
@@ -230,16 +230,15 @@ class BlobStore:
                 stored.update(self._base.execute(query, tuple(some)))
         return stored
 
-    def put(self, values: Mapping[str, bytes] | Mapping[bytes, bytes]) -> None:
-        """Keep bytes; a key that is there gets the new ones.
+    def put(self, values: Mapping[Any, bytes]) -> None:
+        """Keep bytes by key, a text or bytes; a key that is there gets the new ones.
 
         Raises:
             OutputError: They cannot be written.
         """
-        rows: Iterable[tuple[str | bytes, bytes]] = values.items()
         try:
             with self._lock, self._base:
-                self._base.executemany("insert or replace into blob values (?, ?)", rows)
+                self._base.executemany("insert or replace into blob values (?, ?)", values.items())
         except sqlite3.Error as error:
             raise OutputError(f"cannot write the cache {self._path}: {error}") from None
 

@@ -64,7 +64,9 @@ class VectorCache:
         self.misses += len(missing)
         if missing:
             made = make(missing).astype(np.float16)
-            rows = {keys[index]: row.tobytes() for index, row in zip(missing, made, strict=True)}
+            rows: dict[str | bytes, bytes] = {
+                keys[index]: row.tobytes() for index, row in zip(missing, made, strict=True)
+            }
             if self._kept:
                 self._store.put(rows)
             found |= rows

@@ -45,7 +45,7 @@ _MOST_TICKS = 8
 _FLOOR_DB = -80.0
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 _LINKS = ' xmlns:xlink="http://www.w3.org/1999/xlink"'
-_STYLE: Mapping[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "text.parse_math": False,
     "font.size": 9,
@@ -238,13 +238,15 @@ class Histogram:
 
     def draw(self, axes: Axes) -> dict[str, str]:
         """Draw; as `DotPlot.draw`."""
+        from matplotlib.ticker import MaxNLocator
+
         for index, bar in enumerate(axes.bar(range(len(self.counts)), self.counts, width=0.85)):
             bar.set_gid(f"bar-{index}")
             bar.set_color(PALETTE[0])
         places = range(0, len(self.labels), self.every)
         axes.set_xticks(places, [self.labels[index] for index in places])
         axes.set_xlim(-0.6, max(1, len(self.counts)) - 0.4)
-        axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         axes.grid(visible=False, axis="x")
         pairs = zip(self.labels, self.counts, strict=True)
         return {f"bar-{i}": f"{label}: {count:,}" for i, (label, count) in enumerate(pairs)}
@@ -310,8 +312,8 @@ def spectrogram_thumbnail(samples: npt.NDArray[np.float32], sample_rate: int) ->
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
-    limits = {"vmin": _FLOOR_DB, "vmax": 0.0}
-    imsave(buffer, level[:, columns], format="png", cmap="magma", origin="lower", **limits)
+    shown, darkest = level[:, columns], _FLOOR_DB
+    imsave(buffer, shown, vmin=darkest, vmax=0, format="png", cmap="magma", origin="lower")
     return buffer.getvalue()
 
 
