@@ -162,13 +162,7 @@ class FeatureStore:
         self, extractor: FeatureExtractor, loading: Loading, source: Source
     ) -> Extracted:
         begun = time.perf_counter()
-        if extractor.sample_rate:
-            samples, rate = (
-                load_sound(source, extractor.sample_rate, loading),
-                extractor.sample_rate,
-            )
-        else:
-            samples, rate = _as_it_is(source)
+        samples, rate = _loaded(source, extractor.sample_rate, loading)
         begun = self._spend("load", begun)
         heard = extractor.extract(samples, rate)
         self._spend(f"extract {extractor.name}", begun)
@@ -215,7 +209,12 @@ def _frames(heard: Sequence[Extracted]) -> npt.NDArray[np.object_] | None:
     return frames
 
 
-def _as_it_is(source: Source) -> tuple[npt.NDArray[np.float32], int]:
+def _loaded(
+    source: Source, sample_rate: int, loading: Loading
+) -> tuple[npt.NDArray[np.float32], int]:
+    """A sound at the rate that an extractor takes; at rate 0 as it is."""
+    if sample_rate:
+        return load_sound(source, sample_rate, loading), sample_rate
     clip = open_source(source)
     return clip.samples, clip.sample_rate
 
