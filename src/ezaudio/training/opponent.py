@@ -54,7 +54,7 @@ class Opponent:
     def __init__(
         self, network: nn.Module, losses: LossConfig, optim: OptimConfig, engine: Engine
     ) -> None:
-        self.weights, self.optim, self.engine = losses.weights, optim, engine
+        self.losses, self.optim, self.engine = losses, optim, engine
         self.game = ADVERSARIES[losses.adversary]
         self.network = network.to(engine.device)
         self._judge = engine.prepare(self.network)
@@ -84,9 +84,11 @@ class Opponent:
             logits, maps = self.network(output)
             terms = {
                 "adversarial": self.game.generator([x.float() for x in logits]),
-                "feature": feature_matching(real_maps, maps).float(),
+                "feature": feature_matching(
+                    real_maps, maps, relative=self.losses.relative_features
+                ).float(),
             }
-        weights = self.weights
+        weights = self.losses.weights
         total = weights.adversarial * terms["adversarial"] + weights.feature * terms["feature"]
         return total, terms
 

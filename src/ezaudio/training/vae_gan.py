@@ -45,7 +45,7 @@ from ezaudio.vae.model import Autoencoder
 if TYPE_CHECKING:
     from ezaudio.training.recipe import Job
 
-_FRESH, _NOISE = 31, 32
+_FRESH, _NOISE, _EXCITATION = 31, 32, 33
 _SOUNDS = 2
 _PLAIN = {"gain_db": (0.0, 0.0), "polarity": False, "mix_share": 0.0}
 
@@ -117,18 +117,31 @@ class Coder(nn.Module):
         if frozen_encoder:
             vae.freeze_encoder()
 
-    def forward(self, wave: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Waveform (B, 1, S) and noise (B, C, T) -> output (B, 1, S), mean and std (B, C, T)."""
+    def forward(
+        self, wave: Tensor, noise: Tensor, excitation: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruct waveforms from noisy latents.
+
+        Args:
+            wave: (B, 1, S).
+            noise: In the latent, (B, C, T).
+            excitation: For a decoder that is excited by noise, (B, 1, T * hop).
+
+        Returns:
+            Output (B, 1, S), mean and standard deviation (B, C, T).
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
             posterior = self.vae.encode(wave)
         latent = posterior.mean + posterior.std * noise
-        output = self.vae.decode(latent)[..., : wave.shape[-1]]
+        output = self.vae.decode(latent, excitation)[..., : wave.shape[-1]]
         return output, posterior.mean, posterior.std
 
 
-def row_noise(shape: tuple[int, int], rows: range, *, seed: int, index: int) -> Tensor:
+def row_noise(
+    shape: tuple[int, int], rows: range, *, seed: int, index: int, purpose: int = _NOISE
+) -> Tensor:
     """Standard normal noise, (rows, *shape), that follows from seed, step and row alone."""
-    keys = [(seed, _NOISE, index, row) for row in rows]
+    keys = [(seed, purpose, index, row) for row in rows]
     return torch.stack([torch.randn(shape, generator=generator_at(*key)) for key in keys])
 
 
@@ -236,10 +249,16 @@ class VaeGanTask:
         return ", ".join(self.crops.ids(index))
 
     def _reconstruct(self, wave: Tensor, index: int) -> tuple[Tensor, Posterior]:
-        rows, first = len(wave), self.engine.rank * len(wave)
-        shape = (self.vae.latent_channels, self.vae.frames(wave.shape[-1]))
-        noise = row_noise(shape, range(first, first + rows), seed=self.seed, index=index)
-        output, mean, std = self._coder(wave, noise.to(wave.device))
+        first, frames = self.engine.rank * len(wave), self.vae.frames(wave.shape[-1])
+        rows = range(first, first + len(wave))
+        noise = row_noise((self.vae.latent_channels, frames), rows, seed=self.seed, index=index)
+        excitation = None
+        if self.vae.excited:
+            shape = (1, frames * self.vae.hop_samples)
+            excitation = row_noise(
+                shape, rows, seed=self.seed, index=index, purpose=_EXCITATION
+            ).to(wave.device)
+        output, mean, std = self._coder(wave, noise.to(wave.device), excitation)
         return output, Posterior(mean, std)
 
     def _learn(
@@ -335,7 +354,9 @@ class VaeGanRecipe(VaeGanConfig):
 
     @model_validator(mode="after")
     def _windows_fit(self) -> VaeGanRecipe:
-        longest = max(*self.discriminator.n_ffts, *self.losses.reconstruction.n_ffts)
+        distances = (self.losses.reconstruction, self.losses.mel)
+        windows = [size for distance in distances if distance for size in distance.n_ffts]
+        longest = max(*self.discriminator.n_ffts, *windows)
         if self.samples < longest:
             raise ValueError(f"crops at least as long as the longest window, {longest} samples")
         return self

@@ -48,15 +48,17 @@ class LossConfig(Config):
     """Settings of a generator's losses.
 
     Attributes:
-        reconstruction: Distance of waveforms.
+        reconstruction: Distance of waveforms; none where the mel distance stands alone.
         mel: Mel distance beside it.
         adversary: Name in `ADVERSARIES`.
+        relative_features: Whether feature matching is relative to each map's magnitude.
         weights: Of all of them.
     """
 
-    reconstruction: ReconstructionConfig = MultiStftConfig()
+    reconstruction: ReconstructionConfig | None = MultiStftConfig()
     mel: MelConfig | None = None
     adversary: Literal["hinge", "least-squares"] = "hinge"
+    relative_features: bool = False
     weights: LossWeights = LossWeights()
 
 
@@ -71,7 +73,8 @@ class GeneratorLoss(nn.Module):
     def __init__(self, config: LossConfig, sample_rate: int) -> None:
         super().__init__()
         self.config = config
-        self.reconstruction = config.reconstruction.build(sample_rate)
+        own = config.reconstruction
+        self.reconstruction = own.build(sample_rate) if own is not None else None
         self.mel = config.mel.build(sample_rate) if config.mel is not None else None
 
     def forward(
@@ -91,8 +94,11 @@ class GeneratorLoss(nn.Module):
             divergence_share: Share of the divergence's weight.
         """
         weights = self.config.weights
-        terms = self.reconstruction(output.float(), wave)
-        total = weights.reconstruction * terms.pop("total")
+        terms: dict[str, Tensor] = {}
+        total = output.new_zeros(())
+        if self.reconstruction is not None:
+            terms = self.reconstruction(output.float(), wave)
+            total = weights.reconstruction * terms.pop("total")
         if self.mel is not None:
             terms["mel"] = self.mel(output.float(), wave)
             total = total + weights.mel * terms["mel"]
