@@ -22,7 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ezaudio.diffusion import (
@@ -40,7 +42,9 @@ from ezaudio.pipelines.options import SamplingOptions
 
 if TYPE_CHECKING:
     from ezaudio.dit.condition import PreparedSteps
+    from ezaudio.vae import Autoencoder
 
+_EXCITATION = 1
 
 Prompt: TypeAlias = str | tuple[str, ...]
 """What is read along the whole sound, or texts that are read in turn, in equal parts of it."""
@@ -150,6 +154,27 @@ class Denoiser:
         return Condition.cat(
             [Condition.in_turn([singles[text] for text in row], positions) for row in texts]
         )
+
+
+def excitation(vae: Autoencoder, seeds: Sequence[int], frames: int) -> Tensor | None:
+    """The white noise that a decoder is excited by, from the takes' seeds.
+
+    It is independent of the noise that the latents of the same seeds are made from; a longer sound
+    begins with the noise of the shorter one.
+
+    Args:
+        vae: autoencoder.
+        seeds: one per row.
+        frames: T.
+
+    Returns:
+        (B, 1, T * hop_samples); None for an autoencoder that takes none.
+    """
+    if not vae.excited:
+        return None
+    own = [int(np.random.SeedSequence([seed, _EXCITATION]).generate_state(1)[0]) for seed in seeds]
+    noise = SeededNoise(own, vae.hop_samples, frames)()
+    return rearrange(noise, "b h t -> b 1 (t h)")
 
 
 class _Network:

@@ -23,7 +23,7 @@ from ezaudio.data.latents import LatentStore
 from ezaudio.data.texts import EncodedPrompts, TextStore
 from ezaudio.diffusion import zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
-from ezaudio.dit.growth import load_without_text
+from ezaudio.dit.growth import load_of_fewer_channels, load_without_text
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.text import CachedTextEncoder
 from ezaudio.training.ahead import Ahead
@@ -307,7 +307,9 @@ def fresh_network(model: DiTConfig, *, seed: int) -> EzAudioDiT:
 
 
 def load_start(network: EzAudioDiT, path: Path) -> None:
-    """Begin from a checkpoint; one without text grows cross-attention that adds nothing at first.
+    """Begin from a checkpoint; what it lacks adds nothing at first.
+
+    One without text grows cross-attention, one of fewer latent channels grows the others.
 
     Raises:
         CheckpointError: It is damaged, or of another network.
@@ -317,6 +319,9 @@ def load_start(network: EzAudioDiT, path: Path) -> None:
     without_text = loaded.config.get("text_width") is None
     if without_text and network.config.text_width is not None:
         load_without_text(network, tensors)
+        return
+    if loaded.config.get("latent_channels", 0) < network.config.latent_channels:
+        load_of_fewer_channels(network, tensors)
         return
     try:
         network.load_state_dict(tensors)
