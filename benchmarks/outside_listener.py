@@ -5,10 +5,12 @@ The listener knows nothing of this project's models, data and losses. It measure
 is no loss, ranks no takes, and is not part of the project: fetch `yamnet.tflite` and
 `yamnet_class_map.csv` yourself, and `pip install ai-edge-litert`.
 
-    python benchmarks/outside_listener.py recordings CLIPS.csv --yamnet yamnet.tflite --classes map.csv
-    python benchmarks/outside_listener.py reconstruct CLIPS.csv --model starter ...
-    python benchmarks/outside_listener.py generate CLIPS.csv --model starter --takes 2 ...
-    python benchmarks/outside_listener.py events CLIPS.csv --model starter ...
+    listen="python benchmarks/outside_listener.py"
+    files="CLIPS.csv --yamnet yamnet.tflite --classes yamnet_class_map.csv"
+    $listen recordings $files                          # what it hears in real recordings
+    $listen reconstruct $files --model starter         # after the autoencoder
+    $listen generate $files --model starter --takes 2  # in what a model makes
+    $listen events $files --model starter              # two events in order
 
 CLIPS.csv is a list of recordings with `file`, `label` and `split`; `listener/kinds.csv` says which
 labels are which of 38 kinds, what asks for a kind, and by which classes it is heard. A kind is heard
@@ -69,9 +71,7 @@ class Yamnet:
     def __init__(self, weights: Path, class_map: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._net = Interpreter(
-            str(weights), num_threads=1, experimental_preserve_all_tensors=True
-        )
+        self._net = Interpreter(str(weights), num_threads=1, experimental_preserve_all_tensors=True)
         self._net.allocate_tensors()
         self._input = self._net.get_input_details()[0]["index"]
         self._output = self._net.get_output_details()[0]["index"]
@@ -86,15 +86,20 @@ class Yamnet:
         self.index = {name: place for place, name in enumerate(names)}
 
     def __call__(self, wave: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+        scores, embeddings = zip(*self.windows(wave, rate), strict=True)
+        return np.mean(scores, 0), np.mean(embeddings, 0)
+
+    def windows(self, wave: np.ndarray, rate: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each window that is within 20 dB of the loudest one, in order."""
         wave = soxr.resample(wave, rate, RATE) if rate != RATE else wave
         peak = np.abs(wave).max(initial=0)
         wave = wave / peak * 0.7 if peak > 1e-6 else wave
         wave = np.pad(wave, (0, max(0, WINDOW - len(wave)))).astype(np.float32)
         windows = [wave[s : s + WINDOW] for s in range(0, len(wave) - WINDOW + 1, HOP)]
         levels = [np.sqrt(np.square(window).mean()) for window in windows]
-        heard = [self._window(w) for w, x in zip(windows, levels) if x >= 0.1 * max(levels)]
-        scores, embeddings = zip(*heard)
-        return np.mean(scores, 0), np.mean(embeddings, 0)
+        return [
+            self._window(w) for w, x in zip(windows, levels, strict=True) if x >= 0.1 * max(levels)
+        ]
 
     def _window(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._net.set_tensor(self._input, window)
@@ -173,9 +178,10 @@ class Judgement:
         report = {
             "clips": len(self.clips),
             "kinds": len(rows),
-            **{n: round(float(m), 4) for n, m in zip(NAMES, means)},
+            **{n: round(float(m), 4) for n, m in zip(NAMES, means, strict=True)},
             "intervals": {
-                n: [round(float(a), 3), round(float(b), 3)] for n, a, b in zip(NAMES, low, high)
+                n: [round(float(a), 3), round(float(b), 3)]
+                for n, a, b in zip(NAMES, low, high, strict=True)
             },
             "texture": noisy,
             "texture_mean": float(np.mean(list(noisy.values()))) if noisy else None,
@@ -185,17 +191,35 @@ class Judgement:
             ),
             "silent": float(np.mean([c.silent for c in self.clips])),
             "clipped": float(np.mean([c.clipped for c in self.clips])),
-            "strongest": sorted(
-                ((names.count(name), name) for name in set(names)), reverse=True
-            )[:8],
+            "strongest": sorted(((names.count(name), name) for name in set(names)), reverse=True)[
+                :8
+            ],
             "by_kind": {
-                kind: {"clips": len(v), **dict(zip(NAMES, v.mean(0).round(3).tolist()))}
+                kind: {
+                    "clips": len(v),
+                    **dict(zip(NAMES, v.mean(0).round(3).tolist(), strict=True)),
+                }
                 for kind, v in sorted(rows.items())
             },
         }
         if reference is not None:
             report["frechet_thousands"] = round(frechet(embeddings, reference) / 1000, 2)
         return report
+
+    def order(self, first: str, second: str, wave: np.ndarray, rate: int) -> tuple[bool, bool]:
+        """Whether both kinds are heard in some window each, and the first before the second.
+
+        A kind is heard where it is among the first three of all kinds; its time is the mean of the
+        windows, weighted by its strength.
+        """
+        scores = np.stack([scores for scores, _ in self.listener.windows(wave, rate)])
+        strengths = np.stack([scores[:, p].max(1) for p in self._places.values()], 1)
+        rank = (-strengths).argsort(1).argsort(1)  # (windows, kinds)
+        names, times = list(self._places), np.arange(len(scores))
+        a, b = names.index(first), names.index(second)
+        both = bool((rank[:, a] < 3).any() and (rank[:, b] < 3).any())
+        at = [(times * strengths[:, k]).sum() / max(strengths[:, k].sum(), 1e-9) for k in (a, b)]
+        return both, bool(at[0] < at[1])
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -216,8 +240,15 @@ def recordings(clips: Path, kinds: list[Kind], split: str, most: int) -> list[tu
     return [
         (kind, files[place])
         for kind, files in found.items()
-        for place in np.unique(np.linspace(0, len(files) - 1, min(most, len(files))).round()).astype(int)
+        for place in np.unique(
+            np.linspace(0, len(files) - 1, min(most, len(files))).round()
+        ).astype(int)
     ]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` places of `count`, evenly."""
+    return sorted({round(x) for x in np.linspace(0, count - 1, min(most, count))})
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
@@ -294,6 +325,59 @@ def hear_folder(judgement: Judgement, args: argparse.Namespace) -> None:
         judgement.add(names[path.stem.split("_")[0]], *read(path))
 
 
+EVENT_KINDS = (
+    "dog barking", "rooster crowing", "baby crying", "clock ticking", "rain falling", "helicopter",
+    "chainsaw", "explosion", "bell ringing", "ocean waves", "person sneezing", "fire crackling",
+)  # fmt: skip
+"""Kinds of which the listener knows recordings by a second or two."""
+SEQUENCES = ("{a}, then {b}", "{a} followed by {b}", "{b} after {a}", "first {a}, then {b}")
+
+
+def joined(files: list[Path], seconds: float, rate: int, number: int) -> np.ndarray:
+    """A recording, repeated or cut to a length, as loud as others."""
+    wave, own = read(files[number % len(files)])
+    wave = soxr.resample(wave, own, rate) if own != rate else wave
+    wave = np.resize(wave, round(seconds * rate))
+    return (wave / max(np.abs(wave).max(), 1e-6) * 0.7).astype(np.float32)
+
+
+def hear_events(args: argparse.Namespace, kinds: list[Kind], listener: Yamnet) -> dict:
+    """Two events in order: generated, and recordings joined end to end."""
+    import torch
+
+    from ezaudio import EzAudio
+
+    torch.set_num_threads(args.threads)
+    model, judgement = EzAudio.from_pretrained(args.model), Judgement(listener, kinds)
+    prompts = {kind.name: kind.prompts[0] for kind in kinds}
+    draws = np.random.default_rng(args.seed)
+    every = [(a, b) for a in EVENT_KINDS for b in EVENT_KINDS if a != b]
+    pairs = [every[k] for k in draws.permutation(len(every))[: args.pairs]]
+    files = defaultdict(list)
+    for kind, path in recordings(args.clips, kinds, args.split, args.most):
+        files[kind].append(path)
+    texts = [
+        SEQUENCES[k % len(SEQUENCES)].format(a=prompts[a], b=prompts[b])
+        for k, (a, b) in enumerate(pairs)
+    ]
+    made = model.generate(texts, duration_s=6.0, seed=args.seed, batch_size=8)
+    found = {"generated": [], "joined recordings": []}
+    for k, ((a, b), sound) in enumerate(zip(pairs, made, strict=True)):
+        wave, rate = np.asarray(sound.clip.samples, np.float32), sound.clip.sample_rate
+        found["generated"].append(judgement.order(a, b, wave, rate))
+        real = np.concatenate([joined(files[kind], 3.0, rate, k) for kind in (a, b)])
+        found["joined recordings"].append(judgement.order(a, b, real, rate))
+    return {
+        name: {
+            "clips": len(rows),
+            "both_heard": float(np.mean([both for both, _ in rows])),
+            "both_in_order": float(np.mean([both and order for both, order in rows])),
+            "in_order_given_both": float(np.mean([o for both, o in rows if both] or [0])),
+        }
+        for name, rows in found.items()
+    }
+
+
 COMMANDS = {
     "recordings": hear_recordings,
     "reconstruct": hear_reconstructions,
@@ -306,7 +390,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=COMMANDS)
+    parser.add_argument("what", choices=[*COMMANDS, "events"])
     parser.add_argument("clips", type=Path, help="list of recordings: file, label, split")
     parser.add_argument("--yamnet", type=Path, required=True)
     parser.add_argument("--classes", type=Path, required=True, help="yamnet_class_map.csv")
@@ -315,11 +399,14 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--reference", default="valid", help="split for the Fréchet distance")
     parser.add_argument("--model", default="starter")
     parser.add_argument("--vae", type=Path, help="an autoencoder's file, in place of --model")
-    parser.add_argument("--untrained", help="settings (JSON) of a noise filter, in place of --model")
+    parser.add_argument(
+        "--untrained", help="settings (JSON) of a noise filter, in place of --model"
+    )
     parser.add_argument("--takes", type=int, default=2)
     parser.add_argument("--wordings", type=int, default=2, choices=(1, 2))
     parser.add_argument("--duration", type=float, default=4.0)
     parser.add_argument("--guidance-scale", type=float)
+    parser.add_argument("--pairs", type=int, default=60, help="with `events`")
     parser.add_argument("--kinds", help="some kinds, with commas between them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -332,6 +419,12 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     args = arguments().parse_args()
     kinds, listener = read_kinds(), Yamnet(args.yamnet, args.classes)
+    if args.what == "events":
+        report = hear_events(args, kinds, listener)
+        if args.report:
+            args.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        print(report)
+        return
     judgement = Judgement(listener, kinds)
     COMMANDS[args.what](judgement, args)
     real = [
