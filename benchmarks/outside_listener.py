@@ -7,16 +7,17 @@ is no loss, ranks no takes, and is not part of the project: fetch `yamnet.tflite
 
     listen="python benchmarks/outside_listener.py"
     files="CLIPS.csv --yamnet yamnet.tflite --classes yamnet_class_map.csv"
-    $listen recordings $files                          # what it hears in real recordings
-    $listen reconstruct $files --model starter         # after the autoencoder
-    $listen generate $files --model starter --takes 2  # in what a model makes
-    $listen events $files --model starter              # two events in order
+    $listen recordings $files
+    $listen reconstruct $files --model starter
+    $listen generate $files --model starter --takes 2
+    $listen events $files --model starter
 
 CLIPS.csv is a list of recordings with `file`, `label` and `split`; `listener/kinds.csv` says which
-labels are which of 38 kinds, what asks for a kind, and by which classes it is heard. A kind is heard
-`first` when the strongest of its classes beats those of all other kinds, among `three` likewise, and
-`among5` when one of its classes is among the five strongest of all 521; `score` is the strength of
-its strongest class. Means are over kinds; intervals are 95 % bootstraps over clips within kinds.
+labels are which of 38 kinds, what asks for a kind, and by which classes it is heard. A kind is
+heard `first` when the strongest of its classes beats those of all other kinds, among `three`
+likewise, and `among5` when one of its classes is among the five strongest of all 521; `score` is
+the strength of its strongest class. Means are over kinds; intervals are 95 % bootstraps over clips
+within kinds.
 """
 
 from __future__ import annotations
@@ -223,7 +224,7 @@ class Judgement:
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance of two sets of embeddings (N, 1024), exact where N is less than the width."""
+    """Fréchet distance of two sets of embeddings (N, 1024), exact also where N < 1024."""
     mean = np.square(a.mean(0) - b.mean(0)).sum()
     x, y = ((e - e.mean(0)) / np.sqrt(len(e) - 1) for e in (a, b))
     return float(mean + (x**2).sum() + (y**2).sum() - 2 * np.linalg.norm(x @ y.T, "nuc"))
