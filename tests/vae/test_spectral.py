@@ -136,3 +136,9 @@ def test_silence_is_the_floor(vae):
 
 def test_the_cosine_transform_is_orthonormal(vae):
     torch.testing.assert_close(vae.cosines @ vae.cosines.T, torch.eye(8), atol=1e-6, rtol=0)
+
+
+def test_a_share_of_tone_that_is_whole_has_a_gradient(vae):
+    torch.nn.init.constant_(vae.to_tone.bias, 40.0)  # the sigmoid rounds to 1
+    vae.decode(torch.randn(1, 10, 4)).square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in vae.parameters() if p.grad is not None)

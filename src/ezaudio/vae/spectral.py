@@ -241,7 +241,7 @@ class SpectralAutoencoder(Autoencoder):
         white = self.spectrum(noise) / self.window.square().sum().sqrt()  # unit power in each bin
         magnitude = self.filter_magnitude(bands.float()) * correction.clamp(-5, 5).exp()
         return self.waveform(
-            magnitude * (tone * phasor + (1 - tone.square()).clamp_min(0).sqrt() * white)
+            magnitude * (tone * phasor + (1 - tone.square()).clamp_min(1e-6).sqrt() * white)
         )
 
 
