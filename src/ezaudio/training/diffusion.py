@@ -31,7 +31,7 @@ from ezaudio.training.compiling import compile_blocks
 from ezaudio.training.draws import Place, draw, level_of
 from ezaudio.training.ema import Averages
 from ezaudio.training.engine import Engine, whole
-from ezaudio.training.listen import Listener, load_vae
+from ezaudio.training.listen import Listener, listening_vae
 from ezaudio.training.optim import update
 from ezaudio.training.plan import plan_stage
 from ezaudio.training.stages import DataConfig, StageConfig, TextConfig
@@ -274,9 +274,8 @@ class DiffusionTask:
         config = self.stage.listen
         if config is None:
             return None
-        vae = load_vae(config, shift=self.store.shift, scale=self.store.scale)
-        text = encoder([*config.prompts, ""]) if encoder is not None else None
-        return Listener(config, vae, text, self.train.schedule)
+        vae = listening_vae(config, shift=self.store.shift, scale=self.store.scale)
+        return Listener(config, vae, encoder, self.train.schedule)
 
 
 def open_latents(data: DataConfig, model: DiTConfig) -> LatentStore:

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from ezaudio.config import Config
 from ezaudio.data.batches import BatchConfig
+from ezaudio.pipelines.options import SamplingOptions
 from ezaudio.text import TextEncoder
 from ezaudio.training.draws import DrawConfig
 from ezaudio.training.ema import AveragesConfig
@@ -73,11 +74,10 @@ class ValidConfig(Config):
     levels: int = Field(10, ge=1)
 
 
-class ListenConfig(Config):
+class PlayConfig(Config):
     """Sounds of fixed prompts that a run makes for listening, at `run.listen_every`.
 
     Attributes:
-        vae: Autoencoder checkpoint.
         prompts: What is to be heard; a stage without text makes one sound per entry all the same.
         duration_s: Length.
         steps: Of the sampler.
@@ -85,13 +85,32 @@ class ListenConfig(Config):
         seed: Of the first sound's noise; the next has the next seed.
     """
 
-    vae: Path
     prompts: tuple[str, ...] = ("a dog barking", "rain on a tin roof", "a door slamming shut")
     duration_s: float = Field(4.0, gt=0)
     steps: int = Field(20, ge=1)
     guidance_scale: float = Field(3.0, ge=0)
     guidance_rescale: float = Field(0.75, ge=0, le=1)
     seed: int = Field(0, ge=0)
+
+    def sampling(self) -> SamplingOptions:
+        """How they are denoised."""
+        return SamplingOptions(
+            steps=self.steps,
+            sampler="dpmpp-2m",
+            grid="log-snr",
+            guidance_scale=self.guidance_scale,
+            guidance_rescale=self.guidance_rescale,
+        )
+
+
+class ListenConfig(PlayConfig):
+    """The same, for a network that has no autoencoder yet.
+
+    Attributes:
+        vae: Autoencoder checkpoint.
+    """
+
+    vae: Path
 
 
 class ComputeConfig(Config):
