@@ -174,7 +174,7 @@ BAD = [
     (["crops.gain_db=[3, -3]"], "starter-vae-gan", "two levels in dB"),
     (["crops.crop_s=0.001"], "starter-vae-gan", "longest window"),
     (["crops.crop_s=0.001"], "starter-vae", "longest window"),
-    (["model.kind=x"], "starter-vae", "`model.kind`: got 'x'; allowed: 'spectral', 'oobleck'"),
+    (["model.kind=x"], "starter-vae", "`model.kind`: got 'x'; allowed: 'oobleck', 'spectral'"),
 ]
 
 

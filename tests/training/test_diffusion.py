@@ -18,9 +18,9 @@ from tests.training.toys import killed_at_random, on_two
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import LatentBatch
-from ezaudio.diffusion import add_noise, velocity_loss, velocity_target, zero_snr_schedule
+from ezaudio.diffusion import add_noise, velocity_target, zero_snr_schedule
 from ezaudio.errors import CheckpointError, InputError
-from ezaudio.training.diffusion import load_start
+from ezaudio.training.diffusion import DiffusionTask, load_material, load_start
 from ezaudio.training.draws import DrawConfig, MaskConfig, Place, draw
 from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.velocity import VelocityError
@@ -59,7 +59,7 @@ def apart(ours, theirs):
 # One step
 
 
-def test_the_error_of_a_batch_is_the_velocity_loss_where_frames_are_hidden(latents, tmp_path):
+def test_the_error_of_a_batch_is_a_weighted_mean_over_the_frames_that_are_hidden(latents, tmp_path):
     task = task_of(latents, tmp_path, "stages.align.loss.channel_power=0.5")
     with torch.no_grad():
         for parameter in task.network.parameters():
@@ -72,8 +72,8 @@ def test_the_error_of_a_batch_is_the_velocity_loss_where_frames_are_hidden(laten
     v = task.network(
         x_t, rows.steps, task.network.prepare(text), known=rows.x0, regenerate=rows.regenerate
     )
-    root = task.error.channel_weights.sqrt()
-    expected = velocity_loss(v * root, target * root, rows.regenerate, frame_weight=rows.weight)
+    error = ((v - target).square() * task.error.channel_weights).mean(dim=1, keepdim=True)
+    expected = (error * rows.weight)[rows.regenerate].sum() / rows.weight[rows.regenerate].sum()
     found = task.error(rows).sum() / rows.weight.sum()
     torch.testing.assert_close(found, expected)
     assert not rows.regenerate.all() and rows.regenerate.any()
@@ -254,8 +254,6 @@ def test_a_start_of_another_network_is_refused(latents, tmp_path):
 
 
 def test_a_network_may_be_changed_before_its_optimiser_is_built(latents, tmp_path):
-    from ezaudio.training.diffusion import DiffusionTask
-
     recipe = recipe_of(latents, tmp_path)
 
     def freeze(network):
@@ -264,7 +262,8 @@ def test_a_network_may_be_changed_before_its_optimiser_is_built(latents, tmp_pat
 
     engine = Engine(EngineConfig(device="cpu"))
     stage = recipe.stages["align"]
-    task = DiffusionTask(recipe.model, recipe.text, stage, engine, adapt=freeze)
+    material = load_material(recipe.model, recipe.text, stage, engine)
+    task = DiffusionTask(material, stage, engine, adapt=freeze)
     before = {name: x.clone() for name, x in task.network.state_dict().items()}
     task.step(0, 1.0)
     changed = [n for n, x in task.network.state_dict().items() if not torch.equal(x, before[n])]

@@ -129,31 +129,39 @@ class ComputeConfig(Config):
     prefetch: int = Field(0, ge=0)
 
 
-class StageConfig(Config):
+class FitConfig(Config):
+    """How a network is fitted to latents, whatever they are and wherever it comes from.
+
+    Attributes:
+        draws: Masks, dropped prompts, diffusion steps.
+        loss: Weights of errors.
+        averages: Of weights.
+        optim: Optimiser and learning rate.
+        valid: How it is measured.
+        compute: Trades of time for memory.
+        run: Bounds and rhythm.
+    """
+
+    draws: DrawConfig = DrawConfig()
+    loss: LossConfig = LossConfig()
+    averages: AveragesConfig = AveragesConfig()
+    optim: OptimConfig
+    valid: ValidConfig = ValidConfig()
+    compute: ComputeConfig = ComputeConfig()
+    run: RunConfig
+
+
+class StageConfig(FitConfig):
     """A stage.
 
     Attributes:
         text: Whether the network reads text; without, it has no cross-attention.
         start: Checkpoint to begin from; the stage before it when left out.
         data: Sounds.
-        draws: Masks, dropped prompts, diffusion steps.
-        loss: Weights of errors.
-        averages: Of weights.
-        optim: Optimiser and learning rate.
-        valid: How it is measured.
         listen: What it plays.
-        compute: Trades of time for memory.
-        run: Bounds and rhythm.
     """
 
     text: bool = True
     start: Path | None = None
     data: DataConfig
-    draws: DrawConfig = DrawConfig()
-    loss: LossConfig = LossConfig()
-    averages: AveragesConfig = AveragesConfig()
-    optim: OptimConfig
-    valid: ValidConfig = ValidConfig()
     listen: ListenConfig | None = None
-    compute: ComputeConfig = ComputeConfig()
-    run: RunConfig
