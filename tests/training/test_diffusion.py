@@ -108,8 +108,8 @@ def test_a_step_changes_the_weights_and_a_faulty_one_does_not(latents, tmp_path)
     after = {name: x.clone() for name, x in task.network.state_dict().items()}
     assert any(not torch.equal(before[name], after[name]) for name in before)
     task.train.rows = None
-    rows = task.ahead.make(1)
-    task.ahead.make = lambda index: rows._replace(x0=rows.x0 * math.nan)
+    rows = task.rows.make(1)
+    task.rows.make = lambda index: rows._replace(x0=rows.x0 * math.nan)
     assert math.isnan(task.step(1, 1.0)["gradient_norm"])
     assert all(torch.equal(after[name], x) for name, x in task.network.state_dict().items())
 

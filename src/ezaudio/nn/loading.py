@@ -13,7 +13,11 @@ _SHOWN_CHARACTERS = 120
 
 
 def load_state(
-    module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, *, assign: bool = False
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    path: str | Path,
+    *,
+    assign: bool = False,
 ) -> None:
     """Load tensors into a module; half-precision ones are brought to float32.
 

@@ -21,14 +21,15 @@ from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import BatchConfig, LatentBatch, LatentBatches
 from ezaudio.data.keys import seed_at
 from ezaudio.data.latents import LatentStore
+from ezaudio.data.prefetch import Prefetch
 from ezaudio.data.scenes import LatentSource
 from ezaudio.data.texts import EncodedPrompts, TextStore
 from ezaudio.diffusion import zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
 from ezaudio.dit.growth import load_of_fewer_channels, load_without_text
-from ezaudio.errors import CheckpointError, InputError
+from ezaudio.errors import InputError
+from ezaudio.nn.loading import load_state
 from ezaudio.text import CachedTextEncoder
-from ezaudio.training.ahead import Ahead
 from ezaudio.training.compiling import compile_blocks
 from ezaudio.training.draws import Place, draw, level_of
 from ezaudio.training.ema import Averages
@@ -170,7 +171,7 @@ class DiffusionTask:
         held_out = self.store.takes(material.held_out)
         if stage.valid.batches and any(map(len, held_out.values())):
             self.valid = Sounds(material, stage, engine, measuring=True)
-        self.ahead = Ahead(self.train.rows, stage.compute.prefetch)
+        self.rows = Prefetch(self.train.rows, stage.compute.prefetch, last=stage.run.steps)
         self.network, self.model = material.network, material.network.config
         if adapt is not None:
             adapt(self.network)
@@ -198,7 +199,7 @@ class DiffusionTask:
         self.error.train()
         if self.model.dropout:
             torch.manual_seed(seed_at(self.stage.run.seed, _STEP, index, self.engine.rank))
-        rows = self.ahead(index)
+        rows = self.rows(index)
         total = float(self.engine.total(rows.weight.sum()))  # of all processes
         frames = rows.x0.shape[0] * rows.x0.shape[2]
         share = self.engine.world / max(total, 1e-6)  # gradients are averaged over processes
@@ -372,16 +373,10 @@ def load_start(network: EzAudioDiT, path: Path) -> None:
     without_text = loaded.config.get("text_width") is None
     if without_text and network.config.text_width is not None:
         load_without_text(network, tensors)
-        return
-    if loaded.config.get("latent_channels", 0) < network.config.latent_channels:
+    elif loaded.config.get("latent_channels", 0) < network.config.latent_channels:
         load_of_fewer_channels(network, tensors)
-        return
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: the weights do not fit: {str(error).splitlines()[-1]}"
-        ) from None
+    else:
+        load_state(network, tensors, path)
 
 
 def fit_facts(stage: FitConfig) -> dict[str, Any]:
