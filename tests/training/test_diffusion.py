@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.small import recipe_of, run_small, task_of, write_latents
-from tests.training.toys import killed_at_random, on_two
+from tests.training.toys import killed_at_random, on_processes, on_two
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import LatentBatch
@@ -383,15 +384,14 @@ def test_two_processes_give_the_losses_of_one_under_torchrun(latents, whole, tmp
     assert ours == pytest.approx(theirs, rel=TWO_RANKS)
 
 
-def test_a_sharded_run_gives_the_same_losses_and_resumes(latents, whole, tmp_path):
+def test_a_sharded_run_gives_the_same_losses_and_resumes_on_any_number_of_processes(
+    latents, whole, tmp_path
+):
     sharded = "engine.sharding=fsdp2"
     assert on_two(run_small, latents, tmp_path, sharded, "stages.align.run.keep_last=9") == [0, 0]
     assert apart(losses(tmp_path), losses(whole)) < SHARDED
-    state = tmp_path / "checkpoints" / "000000003"
-    assert sorted(path.name for path in state.glob("*.pt")) == [
-        "state-00000.pt",
-        "state-00001.pt",
-    ]
+    files = {path.name for path in (tmp_path / "checkpoints" / "000000003").iterdir()}
+    assert files == {".metadata", "__0_0.distcp", "__1_0.distcp", "facts.json", "state.pt"}
     made = load_file(tmp_path / "dit.safetensors")
     expected = load_file(whole / "dit.safetensors")
     torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
@@ -399,8 +399,16 @@ def test_a_sharded_run_gives_the_same_losses_and_resumes(latents, whole, tmp_pat
     (tmp_path / "done.json").unlink()
     before = losses(tmp_path)
     changes = (sharded, "stages.align.run.keep_last=9")
+    alone = tmp_path.parent / "alone"
+    shutil.copytree(tmp_path, alone)
     assert on_two(run_small, latents, tmp_path, *changes, resume=True) == [0, 0]
     assert losses(tmp_path) == before
+    assert on_processes(1, run_small, latents, alone, *changes, resume=True) == [0]
+    assert apart(losses(alone), before) < SHARDED
+    torch.testing.assert_close(load_file(alone / "dit.safetensors"), made, rtol=1e-4, atol=1e-5)
+    with pytest.raises(CheckpointError, match=r"another `engine\.sharding`"):
+        (alone / "done.json").unlink()
+        run_small(latents, alone, "stages.align.run.keep_last=9", resume=True)
 
 
 def test_a_stage_killed_at_random_moments_repeats_its_losses_bit_by_bit(latents, tmp_path):
