@@ -50,7 +50,8 @@ def trained(step, folder, values):
 
 @pytest.fixture(scope="module")
 def vae(folder):
-    model = {"kind": "spectral", "latent_channels": 4, "mel_bands": 8, "width": 8, "depth": 1}
+    model = {"kind": "spectral", "cepstra": 3, "differences": 1, "mel_bands": 8}
+    model |= {"width": 8, "depth": 1}
     crops = {"rows": 2, "crop_s": 0.2}
     values = {"kind": "autoencoder", "model": model, "crops": crops, "run": RUN}
     values |= {"generator_optim": OPTIM, "losses": {"reconstruction": {"kind": "spectral"}}}
