@@ -412,7 +412,7 @@ SMALL_MODELS = {
         "model.depth=1",
         "discriminator.widths=[2, 2, 2, 2, 2]",
         "adversary_from=0",
-    ],  # fmt: skip
+    ],
 }
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import torch
     from rich.progress import TaskID
 
-    from ezaudio.training.recipe import Job, Recipe
+    from ezaudio.training.recipe import Recipe
     from ezaudio.training.runner import Ended
     from ezaudio.training.task import Plan
-    from ezaudio.training.trainer import Callback, Progress
+    from ezaudio.training.trainer import Callback, Job, Progress
 
 
 _RATE_SIZE = 768

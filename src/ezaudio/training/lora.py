@@ -34,7 +34,6 @@ from ezaudio.dit.lora import (
     train_only_adapters,
 )
 from ezaudio.dit.lora_file import Adapter, Base, save_adapter
-from ezaudio.errors import InputError
 from ezaudio.pipelines import Components
 from ezaudio.text import CachedTextEncoder
 from ezaudio.training.diffusion import DiffusionTask, Material
@@ -42,8 +41,8 @@ from ezaudio.training.ema import PRESENT
 from ezaudio.training.engine import Engine, EngineConfig
 from ezaudio.training.listen import Listener
 from ezaudio.training.lora_sounds import SoundStore
-from ezaudio.training.runner import differences
 from ezaudio.training.stages import FitConfig, PlayConfig
+from ezaudio.training.state import Identity
 from ezaudio.training.task import Plan
 
 ADAPTER_NAME = "trained"
@@ -126,30 +125,6 @@ class AdapterWeights:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy tensors into the adapter."""
         load_adapter_state(self.network, state, ADAPTER_NAME)
-
-
-class Identity:
-    """What a run depends on; a checkpoint of another run is refused.
-
-    Args:
-        facts: Names to values, nested or not.
-    """
-
-    def __init__(self, facts: Mapping[str, Any]) -> None:
-        self.facts = dict(facts)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The facts."""
-        return dict(self.facts)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Compare.
-
-        Raises:
-            InputError: The run that is to go on was another.
-        """
-        for name, before, now in differences(state, self.facts):
-            raise InputError(name, now, f"what the unfinished run had, {before}")
 
 
 class LoRATask(DiffusionTask):

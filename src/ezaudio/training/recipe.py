@@ -7,8 +7,7 @@ removes an entry. What all stages share stands under `each`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -20,41 +19,16 @@ from ezaudio.dit import DiTConfig
 from ezaudio.errors import InputError
 from ezaudio.text import TEXT_ENCODERS
 from ezaudio.training.diffusion import DiffusionTask, load_material
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.optim import RateConfig
+from ezaudio.training.engine import EngineConfig
 from ezaudio.training.plan import plan_stage
 from ezaudio.training.stages import StageConfig
-from ezaudio.training.task import Plan, Task
-from ezaudio.training.trainer import RunConfig
+from ezaudio.training.trainer import Job
 from ezaudio.training.vae_gan import AutoencoderRecipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 """The recipes that come with the package."""
 
 _DEEPEST = 8
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a recipe: a stage.
-
-    Attributes:
-        name: Of the stage.
-        folder: Of its run.
-        config: All that it depends on; a run is resumed with the same.
-        run: Bounds and rhythm.
-        schedule: Learning rate over the run.
-        make: Builds the task.
-        plan: Says what it takes, for a number of processes.
-    """
-
-    name: str
-    folder: Path
-    config: Config
-    run: RunConfig
-    schedule: RateConfig
-    make: Callable[[Engine], Task]
-    plan: Callable[[int], Plan]
 
 
 class Recipe(Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,14 @@ from torch.distributed import checkpoint as sharded
 from torch.distributed.checkpoint.api import CheckpointException
 
 from ezaudio.checkpoints import sha256_file
-from ezaudio.errors import CheckpointError, EzAudioError, OutputError
+from ezaudio.errors import CheckpointError, EzAudioError, InputError, OutputError
 from ezaudio.training.engine import Engine
 
 FORMAT = 2
 FACTS = "facts.json"
 STATE = "state.pt"
+_FREE = ("run", "engine", "compute", "valid", "listen", "output", "start")
+"""Fields that may change when a run goes on; the seed of `run` may not."""
 _BROKEN = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, UnpicklingError)
 _BROKEN_SHARDS = (*_BROKEN, CheckpointException)  # the last is no Exception
 
@@ -183,6 +185,49 @@ class Checkpoints:
                 shutil.rmtree(gone, ignore_errors=True)
         for rest in self.folder.glob(".*.gone"):
             shutil.rmtree(rest, ignore_errors=True)
+
+
+class Identity:
+    """What a run depends on; a checkpoint of another run is refused.
+
+    Args:
+        facts: Names to values, nested or not.
+    """
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.facts = dict(facts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The facts."""
+        return dict(self.facts)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Compare.
+
+        Raises:
+            InputError: The run that is to go on was another.
+        """
+        for name, before, now in differences(state, self.facts):
+            raise InputError(name, now, f"what the unfinished run had, {before}")
+
+
+def differences(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Fields whose values differ and may not: name, old value, new value."""
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        if before != now:
+            yield field, before, now
+        return
+    for name in {**before, **now}:
+        inner = f"{field}.{name}" if field else str(name)
+        old, new = before.get(name), now.get(name)
+        if name == "run":
+            yield from differences(_seed(old), _seed(new), f"{inner}.seed")
+        elif name not in _FREE:
+            yield from differences(old, new, inner)
+
+
+def _seed(run: Any) -> Any:
+    return run.get("seed") if isinstance(run, Mapping) else None
 
 
 def _write(path: Path, states: Mapping[str, Any]) -> None:

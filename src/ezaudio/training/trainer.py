@@ -24,7 +24,7 @@ from ezaudio.training.guard import Guard, write_report
 from ezaudio.training.optim import RateConfig
 from ezaudio.training.pace import Clock, Means, memory_bytes
 from ezaudio.training.state import Checkpoints
-from ezaudio.training.task import Audible, Task
+from ezaudio.training.task import Audible, Plan, Task
 from ezaudio.training.watch import Watch
 
 CHECKPOINTS = "checkpoints"
@@ -101,6 +101,29 @@ class Outcome:
     stopped_by: int | None = None
     exported: tuple[Path, ...] = ()
     measured: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a recipe: a stage.
+
+    Attributes:
+        name: Of the stage.
+        folder: Of its run.
+        config: All that it depends on; a run is resumed with the same.
+        run: Bounds and rhythm.
+        schedule: Learning rate over the run.
+        make: Builds the task.
+        plan: Says what it takes, for a number of processes.
+    """
+
+    name: str
+    folder: Path
+    config: Config
+    run: RunConfig
+    schedule: RateConfig
+    make: Callable[[Engine], Task]
+    plan: Callable[[int], Plan]
 
 
 def train(

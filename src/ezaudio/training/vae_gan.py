@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -37,15 +37,12 @@ from ezaudio.training.optim import OptimConfig
 from ezaudio.training.plan import read_waveforms
 from ezaudio.training.reconstruction import forward_cost, listen, measure
 from ezaudio.training.task import Heard, Measured, Plan
-from ezaudio.training.trainer import RunConfig
+from ezaudio.training.trainer import Job, RunConfig
 from ezaudio.vae import Posterior, VaeConfig
 from ezaudio.vae.discriminators import DiscriminatorConfig
 from ezaudio.vae.load import load_weights
 from ezaudio.vae.losses import GeneratorLoss, LossConfig
 from ezaudio.vae.model import Autoencoder
-
-if TYPE_CHECKING:
-    from ezaudio.training.recipe import Job
 
 _FRESH, _NOISE, _EXCITATION = 31, 32, 33
 _SOUNDS = 2
@@ -388,7 +385,6 @@ class AutoencoderRecipe(AutoencoderConfig):
 
     def jobs(self) -> list[Job]:
         """One run."""
-        from ezaudio.training.recipe import Job
 
         def plan(world: int) -> Plan:
             rows = -(-self.crops.rows // world)
