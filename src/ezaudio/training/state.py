@@ -20,8 +20,9 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch.distributed import checkpoint as sharded
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 
 from ezaudio.checkpoints import sha256_file
 from ezaudio.errors import CheckpointError, EzAudioError, InputError, OutputError
@@ -99,7 +100,7 @@ class Checkpoints:
             self.engine.barrier()
             spread, plain = _states(parts)
             if spread:  # all processes write
-                sharded.save(spread, storage_writer=sharded.FileSystemWriter(partial))
+                state_dict_saver.save(spread, storage_writer=FileSystemWriter(partial))
             if self.engine.main:
                 _write(partial / STATE, plain)
         except (OSError, RuntimeError, CheckpointException) as error:
@@ -163,7 +164,7 @@ class Checkpoints:
                     _fill(part)
             spread, _ = _states(parts)
             if spread:  # into the tensors of the parts, whoever holds which share of them
-                sharded.load(spread, storage_reader=sharded.FileSystemReader(saved.folder))
+                state_dict_loader.load(spread, storage_reader=FileSystemReader(saved.folder))
             for name, part in parts.items():
                 part.load_state_dict(spread[name] if name in spread else plain[name])
         except EzAudioError:
