@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ezaudio.training.diffusion import DiffusionTask, load_material
-from ezaudio.training.engine import Engine
+from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material
 
 WARM_UP = 3
 

@@ -34,10 +34,10 @@ from ezaudio.dit import EzAudioDiT
 from ezaudio.dit.masking import sample_regenerate_mask
 from ezaudio.nn import attention
 from ezaudio.text import TextEncoder
-from ezaudio.training.compiling import compile_blocks
-from ezaudio.training.diffusion import DiffusionTask, load_material
-from ezaudio.training.engine import Engine
+from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
+from ezaudio.training.tasks.compiling import compile_blocks
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material
 from ezaudio.types import TextEmbedding
 
 DECAY = 0.999

@@ -16,8 +16,8 @@ from tests.training.small import MODEL, STAGE, write_latents
 from ezaudio.data.checks import LENIENT
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
-from ezaudio.training.diffusion import DiffusionTask
-from ezaudio.training.watch import read_log
+from ezaudio.training.loop.loggers import read_log
+from ezaudio.training.tasks.diffusion import DiffusionTask
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from ezaudio.data.manifest import ClipRow
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.text import TEXT_ENCODERS
 from ezaudio.training.encode import EncodeConfig, LatentEncoder, encode_latents
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.lora import LoRARecipe
+from ezaudio.training.loop.distributed import Engine, EngineConfig
 from ezaudio.training.lora_run import RECIPE, LoRAJob, fit, prepare
 from ezaudio.training.recipe import DiffusionRecipe
 from ezaudio.training.runner import run_recipe
+from ezaudio.training.tasks.lora import LoRARecipe
 from ezaudio.vae import Autoencoder
 
 RATE, HOP, CHANNELS = 8000, 160, 4

@@ -21,11 +21,11 @@ from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import LatentBatch
 from ezaudio.diffusion import add_noise, velocity_target, zero_snr_schedule
 from ezaudio.errors import CheckpointError, InputError
-from ezaudio.training.diffusion import DiffusionTask, load_material, load_start
-from ezaudio.training.draws import DrawConfig, MaskConfig, Place, draw
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.velocity import VelocityError
-from ezaudio.training.watch import read_log
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.loggers import read_log
+from ezaudio.training.tasks.corruption import DrawConfig, MaskConfig, Place, draw
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material, load_start
+from ezaudio.training.tasks.velocity import VelocityError
 from ezaudio.types import TextEmbedding
 from ezaudio.vae import OobleckConfig
 

@@ -25,9 +25,9 @@ from ezaudio.dit.lora_file import load_adapter
 from ezaudio.errors import CheckpointError, EzAudioError, InputError
 from ezaudio.pipelines import EzAudio
 from ezaudio.text import TEXT_ENCODERS
-from ezaudio.training.lora import LoRARecipe, LoRATask
 from ezaudio.training.lora_run import RECIPE, LoRAJob, fit, prepare
 from ezaudio.training.lora_sounds import caption_of, encode_sounds, find_sounds
+from ezaudio.training.tasks.lora import LoRARecipe, LoRATask
 from ezaudio.types import TextEmbedding
 
 RATE = 24_000

@@ -17,10 +17,10 @@ from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.dit import DIT_PRESETS
 from ezaudio.errors import InputError
 from ezaudio.text import TEXT_ENCODERS
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.plan import measure
+from ezaudio.training.loop.distributed import Engine, EngineConfig
 from ezaudio.training.recipe import FOLDER, find_recipe, merged, read_recipe, read_values
 from ezaudio.training.runner import run_recipe
+from ezaudio.training.tasks.plan import measure
 
 OTHERS = ("lora",)
 """Recipes of commands of their own; `test_lora.py` runs this one as it is, for fewer steps."""

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from ezaudio.data.keys import generator_at
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.optim import OptimConfig, update
-from ezaudio.training.task import Heard, Plan
-from ezaudio.training.trainer import RunConfig, train
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.optim import OptimConfig, update
+from ezaudio.training.loop.task import Heard, Plan
+from ezaudio.training.loop.trainer import RunConfig, train
 
 OPTIM = OptimConfig(rate=0.01, warmup_steps=5, decay_share=0.3)
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from ezaudio.training.lora import LoRAPlan
+    from ezaudio.training.loop.trainer import Progress
     from ezaudio.training.lora_run import Trained
-    from ezaudio.training.trainer import Progress
+    from ezaudio.training.tasks.lora import LoRAPlan
 
 lora = typer.Typer(
     add_completion=False,
@@ -77,8 +77,8 @@ def train(
     Captions come from captions.csv in the folder, from NAME.txt beside NAME.wav, or from the names
     of the files.
     """
-    from ezaudio.training.lora import LoRARecipe
     from ezaudio.training.lora_run import RECIPE, LoRAJob, check_job, fit, prepare
+    from ezaudio.training.tasks.lora import LoRARecipe
 
     wanted = load_config(LoRARecipe, recipe or RECIPE, values or [])
     where = load_config(ModelOptions, part_of(settings, ModelOptions))

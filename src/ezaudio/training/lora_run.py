@@ -17,10 +17,10 @@ from ezaudio.pipelines import load_components
 from ezaudio.pipelines.catalogue import Model, find_model
 from ezaudio.pipelines.components import base_of_model, resolve_device, resolve_dtype
 from ezaudio.pipelines.outputs import try_to_write
-from ezaudio.training import trainer
-from ezaudio.training.engine import Engine
-from ezaudio.training.lora import LoRARecipe, LoRATask
+from ezaudio.training.loop import trainer
+from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.lora_sounds import encode_sounds, find_sounds
+from ezaudio.training.tasks.lora import LoRARecipe, LoRATask
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "lora.yaml"
 

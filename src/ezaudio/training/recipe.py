@@ -18,12 +18,12 @@ from ezaudio.config import Config, load_config
 from ezaudio.dit import DiTConfig
 from ezaudio.errors import InputError
 from ezaudio.text import TEXT_ENCODERS
-from ezaudio.training.diffusion import DiffusionTask, load_material
-from ezaudio.training.engine import EngineConfig
-from ezaudio.training.plan import plan_stage
-from ezaudio.training.stages import StageConfig
-from ezaudio.training.trainer import Job
-from ezaudio.training.vae_gan import AutoencoderRecipe
+from ezaudio.training.loop.distributed import EngineConfig
+from ezaudio.training.loop.trainer import Job
+from ezaudio.training.tasks.autoencoder import AutoencoderRecipe
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material
+from ezaudio.training.tasks.plan import plan_stage
+from ezaudio.training.tasks.stages import StageConfig
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 """The recipes that come with the package."""

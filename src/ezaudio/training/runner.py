@@ -13,10 +13,10 @@ import yaml
 from ezaudio.checkpoints import write_bytes
 from ezaudio.config import dump_config
 from ezaudio.errors import InputError, OutputError
-from ezaudio.training.engine import Engine
+from ezaudio.training.loop.checkpointing import differences
+from ezaudio.training.loop.distributed import Engine
+from ezaudio.training.loop.trainer import CHECKPOINTS, Callback, Job, Outcome, train
 from ezaudio.training.recipe import Recipe
-from ezaudio.training.state import differences
-from ezaudio.training.trainer import CHECKPOINTS, Callback, Job, Outcome, train
 
 RECIPE = "recipe.yaml"
 DONE = "done.json"

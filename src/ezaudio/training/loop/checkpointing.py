@@ -26,7 +26,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystem
 
 from ezaudio.checkpoints import sha256_file
 from ezaudio.errors import CheckpointError, EzAudioError, InputError, OutputError
-from ezaudio.training.engine import Engine
+from ezaudio.training.loop.distributed import Engine
 
 FORMAT = 2
 FACTS = "facts.json"

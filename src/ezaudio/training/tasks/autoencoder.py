@@ -30,14 +30,14 @@ from ezaudio.data.crops import CropConfig, WaveformBatches
 from ezaudio.data.keys import generator_at, seed_at
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import InputError
-from ezaudio.training.ema import WeightAverage
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.opponent import Opponent, descend
-from ezaudio.training.optim import OptimConfig
-from ezaudio.training.plan import read_waveforms
-from ezaudio.training.reconstruction import forward_cost, listen, measure
-from ezaudio.training.task import Heard, Measured, Plan
-from ezaudio.training.trainer import Job, RunConfig
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.ema import WeightAverage
+from ezaudio.training.loop.optim import OptimConfig
+from ezaudio.training.loop.task import Heard, Measured, Plan
+from ezaudio.training.loop.trainer import Job, RunConfig
+from ezaudio.training.tasks.discriminator_step import DiscriminatorStep, descend
+from ezaudio.training.tasks.plan import read_waveforms
+from ezaudio.training.tasks.reconstruction import forward_cost, listen, measure
 from ezaudio.vae import Posterior, VaeConfig
 from ezaudio.vae.discriminators import DiscriminatorConfig
 from ezaudio.vae.load import load_weights
@@ -164,7 +164,7 @@ class AutoencoderTask:
 
     Attributes:
         vae: The autoencoder.
-        opponent: The discriminator and its optimiser; None without one.
+        discriminator: The discriminator and its optimiser; None without one.
         average: Weight average of the autoencoder, which is measured and exported.
     """
 
@@ -183,9 +183,9 @@ class AutoencoderTask:
         self.vae = config.model.build().to(engine.device)
         coder = Coder(self.vae, frozen_encoder=config.frozen_encoder)
         self._coder = engine.prepare(coder)
-        self.opponent = None
+        self.discriminator = None
         if config.discriminator is not None and config.discriminator_optim is not None:
-            self.opponent = Opponent(
+            self.discriminator = DiscriminatorStep(
                 config.discriminator.build(), config.losses, config.discriminator_optim, engine
             )
         self.average = WeightAverage(self.vae, config.ema)
@@ -208,17 +208,17 @@ class AutoencoderTask:
             "average": self.average,
             "autoencoder_optimizer": self.optimizer,
         }
-        if self.opponent is None:
+        if self.discriminator is None:
             return own
         return own | {
-            "discriminator": self.opponent.network,
-            "discriminator_optimizer": self.opponent.optimizer,
+            "discriminator": self.discriminator.network,
+            "discriminator_optimizer": self.discriminator.optimizer,
         }
 
     def turn(self, index: int) -> Turn:
         """Who learns in a step."""
         start = self.config.adversary_from
-        if self.opponent is None or index < start:
+        if self.discriminator is None or index < start:
             return Turn(True, False)
         return TURNS[self.config.turns](index - start)
 
@@ -236,8 +236,8 @@ class AutoencoderTask:
         with torch.set_grad_enabled(turn.generator):
             output, posterior = self._reconstruct(wave, index)
         measured: Measured = {"sound_s": wave.numel() / self.vae.sample_rate}
-        if turn.discriminator and self.opponent is not None:
-            measured |= self.opponent.learn(wave, output.detach(), rate)
+        if turn.discriminator and self.discriminator is not None:
+            measured |= self.discriminator.learn(wave, output.detach(), rate)
         if turn.generator:
             measured |= self._learn(wave, output, posterior, index=index, rate=rate)
         return measured
@@ -286,8 +286,8 @@ class AutoencoderTask:
     ) -> Measured:
         warm = min(1.0, (index + 1) / max(1, self.config.divergence_warmup_steps))
         loss, terms = self._loss(output, wave, posterior, divergence_share=warm)
-        if self.opponent is not None and index >= self.config.adversary_from:
-            opinion, parts = self.opponent.opinion(wave, output)
+        if self.discriminator is not None and index >= self.config.adversary_from:
+            opinion, parts = self.discriminator.opinion(wave, output)
             loss, terms = loss + opinion, terms | parts
         self.engine.backward(loss)
         optim = self.config.generator_optim

@@ -13,8 +13,8 @@ from ezaudio.dit import EzAudioDiT
 from ezaudio.errors import InputError
 from ezaudio.pipelines.components import Networks
 from ezaudio.pipelines.denoise import Batch, Denoiser, excitation
-from ezaudio.training.stages import ListenConfig, PlayConfig
-from ezaudio.training.task import Heard
+from ezaudio.training.loop.task import Heard
+from ezaudio.training.tasks.stages import ListenConfig, PlayConfig
 from ezaudio.types import TextEmbedding
 from ezaudio.vae import Autoencoder
 from ezaudio.vae.chunked import decode_chunked
@@ -44,7 +44,7 @@ def listening_vae(config: ListenConfig, *, shift: Tensor, scale: Tensor) -> Auto
     return vae
 
 
-class Listener:
+class SampleMaker:
     """Makes the same sounds at every call, as far as the weights allow.
 
     Args:

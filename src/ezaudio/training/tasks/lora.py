@@ -1,9 +1,10 @@
 """Fit a low-rank adapter to a folder of one's own sounds.
 
-It is the training of the model (`ezaudio.training.diffusion`) with two differences: the sounds are
-encoded once by the model's autoencoder and stay in memory, and `adapt` puts adapters on the layers
-of the network and freezes everything else. Some prompts are dropped for classifier-free guidance,
-some rows keep a part of the sound as context for editing, and the loss counts what is made anew.
+It is the training of the model (`ezaudio.training.tasks.diffusion`) with two differences: the
+sounds are encoded once by the model's autoencoder and stay in memory, and `adapt` puts adapters on
+the layers of the network and freezes everything else. Some prompts are dropped for classifier-free
+guidance, some rows keep a part of the sound as context for editing, and the loss counts what is
+made anew.
 
 Every step is a function of the seed and its number: a run that was killed goes on with the same
 losses.
@@ -36,14 +37,14 @@ from ezaudio.dit.lora import (
 from ezaudio.dit.lora_file import Adapter, Base, save_adapter
 from ezaudio.pipelines import Components
 from ezaudio.text import CachedTextEncoder
-from ezaudio.training.diffusion import DiffusionTask, Material
-from ezaudio.training.ema import PRESENT
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.listen import Listener
+from ezaudio.training.loop.checkpointing import Identity
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.ema import PRESENT
+from ezaudio.training.loop.task import Plan
 from ezaudio.training.lora_sounds import SoundStore
-from ezaudio.training.stages import FitConfig, PlayConfig
-from ezaudio.training.state import Identity
-from ezaudio.training.task import Plan
+from ezaudio.training.tasks.diffusion import DiffusionTask, Material
+from ezaudio.training.tasks.samples import SampleMaker
+from ezaudio.training.tasks.stages import FitConfig, PlayConfig
 
 ADAPTER_NAME = "trained"
 _PROMPTS_KEPT = 4096
@@ -234,7 +235,7 @@ def _material(parts: Components, sounds: SoundStore, recipe: LoRARecipe) -> Mate
         batch=_fitted(recipe.batch, parts.card.max_duration_s),
         scale=parts.vae.latent_scale.detach()[:, 0].cpu(),
         encoder=EncodedPrompts(None, CachedTextEncoder(parts.text_encoder, _PROMPTS_KEPT)),
-        listener=Listener(played, parts.vae, parts.text_encoder, parts.schedule),
+        listener=SampleMaker(played, parts.vae, parts.text_encoder, parts.schedule),
         held_out="valid" if any(sounds.takes("valid").values()) else "train",
     )
 

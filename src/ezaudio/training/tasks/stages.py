@@ -20,10 +20,10 @@ from ezaudio.config import Config
 from ezaudio.data.batches import BatchConfig
 from ezaudio.pipelines.options import SamplingOptions
 from ezaudio.text import TextEncoder
-from ezaudio.training.draws import DrawConfig
-from ezaudio.training.ema import AveragesConfig
-from ezaudio.training.optim import OptimConfig
-from ezaudio.training.trainer import RunConfig
+from ezaudio.training.loop.ema import AveragesConfig
+from ezaudio.training.loop.optim import OptimConfig
+from ezaudio.training.loop.trainer import RunConfig
+from ezaudio.training.tasks.corruption import DrawConfig
 
 
 class TextConfig(Protocol):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tests.training import gan_processes
-from tests.training.gan_processes import OOBLECK, SAMPLES, SETTINGS
+from tests.training import autoencoder_processes
+from tests.training.autoencoder_processes import OOBLECK, SAMPLES, SETTINGS
 from tests.training.toys import on_two
 
 import ezaudio
@@ -20,18 +20,18 @@ from ezaudio.data.checks import LENIENT
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.errors import CheckpointError, InputError
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.opponent import held
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.task import Audible
+from ezaudio.training.loop.trainer import train
 from ezaudio.training.recipe import read_recipe
-from ezaudio.training.reconstruction import forward_cost
-from ezaudio.training.task import Audible
-from ezaudio.training.trainer import train
-from ezaudio.training.vae_gan import (
+from ezaudio.training.tasks.autoencoder import (
     AutoencoderConfig,
     AutoencoderRecipe,
     AutoencoderTask,
     row_noise,
 )
+from ezaudio.training.tasks.discriminator_step import held
+from ezaudio.training.tasks.reconstruction import forward_cost
 from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS
 
 RECIPES = Path(ezaudio.__file__).parent / "recipes"
@@ -101,22 +101,22 @@ def test_both_may_learn_in_every_step():
 
 def test_before_the_adversary_only_the_autoencoder_learns():
     task = task_of(adversary_from=5)
-    vae, judge = state_of(task.vae), state_of(task.opponent.network)
+    vae, judge = state_of(task.vae), state_of(task.discriminator.network)
     measured = task.step(0, 1.0)
-    assert same(judge, task.opponent.network) and not same(vae, task.vae)
+    assert same(judge, task.discriminator.network) and not same(vae, task.vae)
     assert "feature" not in measured and "discriminator" not in measured
 
 
 def test_each_player_learns_in_its_own_turn_alone():
     task = task_of()
-    judge = state_of(task.opponent.network)
+    judge = state_of(task.discriminator.network)
     measured = task.step(0, 1.0)
-    assert same(judge, task.opponent.network) and {"adversarial", "feature"} <= measured.keys()
-    assert all(parameter.grad is None for parameter in task.opponent.network.parameters())
+    assert same(judge, task.discriminator.network) and {"adversarial", "feature"} <= measured.keys()
+    assert all(parameter.grad is None for parameter in task.discriminator.network.parameters())
     vae, average = state_of(task.vae), state_of(task.average.model)
     measured = task.step(1, 1.0)
     assert same(vae, task.vae) and same(average, task.average.model)
-    assert not same(judge, task.opponent.network) and "divergence" not in measured
+    assert not same(judge, task.discriminator.network) and "divergence" not in measured
     assert float(measured["loss"]) == float(measured["discriminator"])
 
 
@@ -215,16 +215,16 @@ def test_a_checkpoint_keeps_both_players_and_both_optimisers():
         "autoencoder_optimizer",
         "discriminator_optimizer",
     }
-    for name, module in (("autoencoder", task.vae), ("discriminator", task.opponent.network)):
+    for name, module in (("autoencoder", task.vae), ("discriminator", task.discriminator.network)):
         trained = [p for p in module.parameters() if p.requires_grad]
         assert len(parts[f"{name}_optimizer"].state_dict()["state"]) == len(trained)
 
 
 def test_two_processes_make_the_losses_of_one(tmp_path):
     """Floating-point differences of 1e-7 grow tenfold a step; an error in sharing would be 1e-2."""
-    alone = gan_processes.losses(OneProcess())
+    alone = autoencoder_processes.losses(OneProcess())
     output = tmp_path / "losses.json"
-    assert on_two(gan_processes.write_losses, output) == [0, 0]
+    assert on_two(autoencoder_processes.write_losses, output) == [0, 0]
     assert json.loads(output.read_text()) == pytest.approx(alone, rel=1e-3)
 
 
@@ -251,15 +251,15 @@ def test_the_rate_scales_both_learning_rates_and_each_has_its_own_bound_of_gradi
     task = task_of(generator_optim=optims[0], discriminator_optim=optims[1], turns="both")
     task.step(0, 0.25)
     assert {group["lr"] for group in task.optimizer.param_groups} == {0.25e-3}
-    assert {group["lr"] for group in task.opponent.optimizer.param_groups} == {0.5e-3}
+    assert {group["lr"] for group in task.discriminator.optimizer.param_groups} == {0.5e-3}
     assert task.engine.norms == [3.0, 2.0]
 
 
 def test_a_rate_of_nothing_changes_no_weight():
     task = task_of(turns="both")
-    vae, judge = state_of(task.vae), state_of(task.opponent.network)
+    vae, judge = state_of(task.vae), state_of(task.discriminator.network)
     task.step(0, 0.0)
-    assert same(vae, task.vae) and same(judge, task.opponent.network)
+    assert same(vae, task.vae) and same(judge, task.discriminator.network)
 
 
 def test_the_weight_of_the_divergence_rises_from_nothing():
@@ -311,12 +311,14 @@ def test_the_validation_can_be_heard_before_and_after_the_autoencoder():
 def test_the_plan_counts_weights_states_and_operations():
     task = task_of(turns="both")
     plan = task.plan()
-    vae, judge = (sum(p.numel() for p in n.parameters()) for n in (task.vae, task.opponent.network))
+    vae, judge = (
+        sum(p.numel() for p in n.parameters()) for n in (task.vae, task.discriminator.network)
+    )
     assert plan.parameters == plan.trainable == vae + judge
     task.step(0, 1.0)
     moments = [
         value.numel()
-        for optimizer in (task.optimizer, task.opponent.optimizer)
+        for optimizer in (task.optimizer, task.discriminator.optimizer)
         for state in optimizer.state_dict()["state"].values()
         for name, value in state.items()
         if name != "step"

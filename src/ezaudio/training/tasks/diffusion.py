@@ -30,16 +30,16 @@ from ezaudio.dit.growth import load_of_fewer_channels, load_without_text
 from ezaudio.errors import InputError
 from ezaudio.nn.loading import load_state
 from ezaudio.text import CachedTextEncoder
-from ezaudio.training.compiling import compile_blocks
-from ezaudio.training.draws import Place, draw, level_of
-from ezaudio.training.ema import Averages
-from ezaudio.training.engine import Engine, whole
-from ezaudio.training.listen import Listener, listening_vae
-from ezaudio.training.optim import update
-from ezaudio.training.plan import plan_stage
-from ezaudio.training.stages import DataConfig, FitConfig, StageConfig, TextConfig
-from ezaudio.training.task import Heard, Measured, Plan
-from ezaudio.training.velocity import Rows, VelocityError, noised
+from ezaudio.training.loop.distributed import Engine, whole
+from ezaudio.training.loop.ema import Averages
+from ezaudio.training.loop.optim import update
+from ezaudio.training.loop.task import Heard, Measured, Plan
+from ezaudio.training.tasks.compiling import compile_blocks
+from ezaudio.training.tasks.corruption import Place, draw, level_of
+from ezaudio.training.tasks.plan import plan_stage
+from ezaudio.training.tasks.samples import SampleMaker, listening_vae
+from ezaudio.training.tasks.stages import DataConfig, FitConfig, StageConfig, TextConfig
+from ezaudio.training.tasks.velocity import Rows, VelocityError, noised
 
 Adapt = Callable[[EzAudioDiT], None]
 """Changes a network in place before its optimiser is built: adapters, frozen parts."""
@@ -68,7 +68,7 @@ class Material:
     batch: BatchConfig
     scale: Tensor
     encoder: EncodedPrompts | None = None
-    listener: Listener | None = None
+    listener: SampleMaker | None = None
     held_out: str = "valid"
 
 
@@ -329,7 +329,7 @@ def load_material(
     listener = None
     if stage.listen is not None:
         vae = listening_vae(stage.listen, shift=store.shift, scale=store.scale)
-        listener = Listener(stage.listen, vae, encoder, zero_snr_schedule())
+        listener = SampleMaker(stage.listen, vae, encoder, zero_snr_schedule())
     return Material(network, store, stage.data.batch, store.scale, encoder, listener)
 
 

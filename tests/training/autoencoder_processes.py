@@ -7,8 +7,8 @@ import json
 import torch
 
 from ezaudio.config import load_config
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.vae_gan import AutoencoderConfig, AutoencoderTask
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.tasks.autoencoder import AutoencoderConfig, AutoencoderTask
 
 SAMPLES = 960
 OOBLECK = {
