@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ezaudio.config import Config
+from ezaudio.nn.precision import full_precision
 from ezaudio.vae.discriminators.multi_stft import Verdict
-from ezaudio.vae.precision import full_precision
 
 _SLOPE = 0.1
 _SQUARED_FLOOR = 1e-7

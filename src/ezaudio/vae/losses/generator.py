@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ezaudio.config import Config
 from ezaudio.vae.bottleneck import Posterior
-from ezaudio.vae.losses.divergence import divergence
 from ezaudio.vae.losses.mel import MelConfig
 from ezaudio.vae.losses.spectral import SpectralLossConfig
 from ezaudio.vae.losses.stft import MultiStftConfig
@@ -34,7 +33,7 @@ class LossWeights(Config):
         mel: Of the mel distance, where a recipe has one.
         adversarial: Of the discriminator's opinion.
         feature: Of feature matching.
-        divergence: Of the latent's information (`ezaudio.vae.losses.divergence`).
+        divergence: Of the latent's information (`divergence`).
     """
 
     reconstruction: float = Field(1.0, ge=0)
@@ -60,6 +59,15 @@ class LossConfig(Config):
     adversary: Literal["hinge", "least-squares"] = "hinge"
     relative_features: bool = False
     weights: LossWeights = LossWeights()
+
+
+def divergence(posterior: Posterior) -> Tensor:
+    """mean^2 + std^2 - 1 - log std^2, summed over channels, mean over batch and frames.
+
+    Twice the nats of `Posterior.kl`: in the authors' trainer the divergence lacks its factor 1/2,
+    and their weight of 1e-4 belongs to this value.
+    """
+    return 2 * posterior.kl()
 
 
 class GeneratorLoss(nn.Module):

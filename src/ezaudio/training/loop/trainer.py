@@ -19,13 +19,13 @@ from pydantic import Field
 
 from ezaudio.config import Config
 from ezaudio.errors import InputError, OutputError
-from ezaudio.training.engine import Engine
-from ezaudio.training.guard import Guard, write_report
-from ezaudio.training.optim import RateConfig
-from ezaudio.training.pace import Clock, Means, memory_bytes
-from ezaudio.training.state import Checkpoints
-from ezaudio.training.task import Audible, Task
-from ezaudio.training.watch import Watch
+from ezaudio.training.loop.checkpointing import Checkpoints
+from ezaudio.training.loop.distributed import Engine
+from ezaudio.training.loop.divergence import DivergenceGuard, write_report
+from ezaudio.training.loop.loggers import Loggers
+from ezaudio.training.loop.optim import RateConfig
+from ezaudio.training.loop.task import Audible, Plan, Task
+from ezaudio.training.loop.throughput import Clock, Means, memory_bytes
 
 CHECKPOINTS = "checkpoints"
 BEST = "best"
@@ -103,6 +103,29 @@ class Outcome:
     measured: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Job:
+    """One run of a recipe: a stage.
+
+    Attributes:
+        name: Of the stage.
+        folder: Of its run.
+        config: All that it depends on; a run is resumed with the same.
+        run: Bounds and rhythm.
+        schedule: Learning rate over the run.
+        make: Builds the task.
+        plan: Says what it takes, for a number of processes.
+    """
+
+    name: str
+    folder: Path
+    config: Config
+    run: RunConfig
+    schedule: RateConfig
+    make: Callable[[Engine], Task]
+    plan: Callable[[int], Plan]
+
+
 def train(
     task: Task,
     run: RunConfig,
@@ -146,7 +169,7 @@ def train(
             exported = loop.export(folder)
             return Outcome(loop.done, exported=exported, measured=loop.measured)
     finally:
-        loop.watch.close()
+        loop.loggers.close()
 
 
 class _Loop:
@@ -156,7 +179,7 @@ class _Loop:
         self, task: Task, run: RunConfig, engine: Engine, *, folder: Path, schedule: RateConfig
     ) -> None:
         self.task, self.run, self.engine, self.folder = task, run, engine, folder
-        self.schedule, self.guard = schedule, Guard(run.explode)
+        self.schedule, self.guard = schedule, DivergenceGuard(run.explode)
         self.done, self.saved, self.progress = 0, 0, 0.0
         self.measured: dict[str, float] = {}
         self.best = float("inf")
@@ -189,7 +212,7 @@ class _Loop:
             self.measured, self.best = saved.facts["measured"], saved.facts["best"]
             self.guard.recent = saved.facts["recent"]
             self.means.restore(saved.facts["means"])
-        self.watch = Watch(
+        self.loggers = Loggers(
             self.folder, step=self.done, main=self.engine.main, tensorboard=self.run.tensorboard
         )
         self.clock.start(0.0 if saved is None else saved.facts["seconds"])
@@ -224,7 +247,7 @@ class _Loop:
             return
         with self.clock.paused():
             measured = self.task.validate() if measure else {}
-            self.watch.values(self.done, measured)
+            self.loggers.values(self.done, measured)
             found = measured.get(self.run.best_by, float("inf"))
             better, self.best = found < self.best, min(found, self.best)
             self.measured = measured or self.measured
@@ -264,13 +287,13 @@ class _Loop:
         if "sound_s" in values:
             values["sound_s_per_s"] = values["sound_s"] * self.engine.world / step_s
         values["memory_gib"] = memory_bytes(self.engine.device) / 2**30
-        self.watch.values(self.done, values)
+        self.loggers.values(self.done, values)
         self.clock.logged()
 
     def _listen(self) -> None:
         if isinstance(self.task, Audible):
             with self.clock.paused():
-                self.watch.sounds(self.done, self.task.listen())
+                self.loggers.sounds(self.done, self.task.listen())
 
     def _told(self, values: dict[str, float]) -> Progress:
         step_s, memory = self.clock.step_s(self.means.steps), memory_bytes(self.engine.device)

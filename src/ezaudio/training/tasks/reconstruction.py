@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ezaudio.audio_distance import Distances, distances
-from ezaudio.training.engine import Engine
-from ezaudio.training.task import Heard
+from ezaudio.training.loop.distributed import Engine
+from ezaudio.training.loop.task import Heard
 from ezaudio.vae.losses import GeneratorLoss
 from ezaudio.vae.model import Autoencoder
 

@@ -21,7 +21,7 @@ class DivergedError(EzAudioError):
     """The loss is not a number, or exploded; a report lies in the folder of the run."""
 
 
-class Guard:
+class DivergenceGuard:
     """Watches `loss` and `gradient_norm` of every step.
 
     A loss explodes when it is `explode` times the highest of the last 100, of which there must be

@@ -1,4 +1,4 @@
-"""What can be trained: the protocol between the one loop (`ezaudio.training.trainer`) and a task.
+"""What can be trained: the protocol between the loop (`ezaudio.training.loop.trainer`) and a task.
 
 A task is a function of the step number. Everything random in a step comes from generators that are
 keyed by the seed, the step and the row of the global batch, so that a run which was killed, or

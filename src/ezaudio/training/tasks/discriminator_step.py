@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ezaudio.training.engine import Engine
-from ezaudio.training.optim import OptimConfig, update
-from ezaudio.training.task import Measured
+from ezaudio.training.loop.distributed import Engine
+from ezaudio.training.loop.optim import OptimConfig, update
+from ezaudio.training.loop.task import Measured
 from ezaudio.vae.losses import ADVERSARIES, LossConfig, feature_matching
 
 
@@ -41,7 +41,7 @@ def descend(optimizer: torch.optim.Optimizer, *, rate: float, norm: float) -> bo
     return False
 
 
-class Opponent:
+class DiscriminatorStep:
     """The discriminator with its optimiser.
 
     Args:

@@ -1,9 +1,10 @@
 """Checkpoints that survive: written beside the others, checked, renamed, and only then pruned.
 
 A checkpoint is a folder named after its step with `facts.json` (step, measures, size and SHA-256 of
-every file) and the state: one file, or one per process where the weights are spread. It is written
-under a temporary name and renamed when it is whole and on the disk, so that a kill or a full disk
-leaves the ones before as they were. A damaged one is passed over for the one before it.
+every file) and the state: `state.pt`, and where weights are spread over processes the files of
+`torch.distributed.checkpoint`, which another number of processes can read. It is written under a
+temporary name and renamed when it is whole and on the disk, so that a kill or a full disk leaves
+the ones before as they were. A damaged one is passed over for the one before it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +20,21 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 
 from ezaudio.checkpoints import sha256_file
-from ezaudio.errors import CheckpointError, EzAudioError, OutputError
-from ezaudio.training.engine import Engine, local
+from ezaudio.errors import CheckpointError, EzAudioError, InputError, OutputError
+from ezaudio.training.loop.distributed import Engine
 
-FORMAT = 1
+FORMAT = 2
 FACTS = "facts.json"
+STATE = "state.pt"
+_FREE = ("run", "engine", "compute", "valid", "listen", "output", "start")
+"""Fields that may change when a run goes on; the seed of `run` may not."""
 _BROKEN = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, UnpicklingError)
+_BROKEN_SHARDS = (*_BROKEN, CheckpointException)  # the last is no Exception
 
 
 @dataclass(frozen=True)
@@ -91,14 +98,17 @@ class Checkpoints:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
             self.engine.barrier()
-            if self.engine.main or self.engine.sharded:
-                _write(partial / self._state_name, _states(parts))
-        except (OSError, RuntimeError) as error:
+            spread, plain = _states(parts)
+            if spread:  # all processes write
+                state_dict_saver.save(spread, storage_writer=FileSystemWriter(partial))
+            if self.engine.main:
+                _write(partial / STATE, plain)
+        except (OSError, RuntimeError, CheckpointException) as error:
             fault = _reason(error)
         fault = next((said for said in self.engine.gathered(fault) if said), "")
         try:
             if self.engine.main and not fault:
-                _complete(partial, target, {**facts, "step": step, "world": self.engine.world})
+                _complete(partial, target, {**facts, "step": step, "sharded": self.engine.sharded})
         except OSError as error:
             fault = _reason(error)
         fault = self.engine.gathered(fault)[0]
@@ -131,32 +141,35 @@ class Checkpoints:
             raise CheckpointError(f"no checkpoint can be resumed from: {reason}")
         return None
 
-    @property
-    def _state_name(self) -> str:
-        return f"state-{self.engine.rank:05d}.pt" if self.engine.sharded else "state.pt"
-
     def _fault(self, saved: Saved) -> str:
-        """Why a checkpoint cannot be used, or nothing."""
-        if self.engine.sharded and saved.facts.get("world") != self.engine.world:
-            return f"{saved.folder} was saved by {saved.facts.get('world')} processes"
-        expected = saved.facts.get("files", {}).get(self._state_name)
-        path = saved.folder / self._state_name
-        if expected is None or not path.is_file() or path.stat().st_size != expected["bytes"]:
-            return f"{path} is incomplete"
-        if sha256_file(path) != expected["sha256"]:
-            return f"{path} is damaged"
+        """Why a checkpoint cannot be used, or nothing; each process looks at some of the files."""
+        if saved.facts.get("sharded") != self.engine.sharded:
+            return f"{saved.folder} was saved with another `engine.sharding`"
+        files = saved.facts.get("files", {})
+        if STATE not in files:
+            return f"{saved.folder} is incomplete"
+        for name in sorted(files)[self.engine.rank :: self.engine.world]:
+            path, expected = saved.folder / name, files[name]
+            if not path.is_file() or path.stat().st_size != expected["bytes"]:
+                return f"{path} is incomplete"
+            if sha256_file(path) != expected["sha256"]:
+                return f"{path} is damaged"
         return ""
 
     def _load(self, saved: Saved, parts: Mapping[str, Any]) -> None:
         try:
-            states = torch.load(
-                saved.folder / self._state_name, map_location="cpu", weights_only=True
-            )
+            plain = torch.load(saved.folder / STATE, map_location="cpu", weights_only=True)
+            for part in parts.values():
+                if isinstance(part, torch.optim.Optimizer) and _is_spread(part.param_groups):
+                    _fill(part)
+            spread, _ = _states(parts)
+            if spread:  # into the tensors of the parts, whoever holds which share of them
+                state_dict_loader.load(spread, storage_reader=FileSystemReader(saved.folder))
             for name, part in parts.items():
-                part.load_state_dict(_spread(states[name], part))
+                part.load_state_dict(spread[name] if name in spread else plain[name])
         except EzAudioError:
             raise
-        except _BROKEN as error:
+        except _BROKEN_SHARDS as error:
             raise CheckpointError(
                 f"{saved.folder} does not belong to this run: {_reason(error)}"
             ) from None
@@ -173,6 +186,49 @@ class Checkpoints:
                 shutil.rmtree(gone, ignore_errors=True)
         for rest in self.folder.glob(".*.gone"):
             shutil.rmtree(rest, ignore_errors=True)
+
+
+class Identity:
+    """What a run depends on; a checkpoint of another run is refused.
+
+    Args:
+        facts: Names to values, nested or not.
+    """
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.facts = dict(facts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The facts."""
+        return dict(self.facts)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Compare.
+
+        Raises:
+            InputError: The run that is to go on was another.
+        """
+        for name, before, now in differences(state, self.facts):
+            raise InputError(name, now, f"what the unfinished run had, {before}")
+
+
+def differences(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Fields whose values differ and may not: name, old value, new value."""
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        if before != now:
+            yield field, before, now
+        return
+    for name in {**before, **now}:
+        inner = f"{field}.{name}" if field else str(name)
+        old, new = before.get(name), now.get(name)
+        if name == "run":
+            yield from differences(_seed(old), _seed(new), f"{inner}.seed")
+        elif name not in _FREE:
+            yield from differences(old, new, inner)
+
+
+def _seed(run: Any) -> Any:
+    return run.get("seed") if isinstance(run, Mapping) else None
 
 
 def _write(path: Path, states: Mapping[str, Any]) -> None:
@@ -200,30 +256,20 @@ def _complete(partial: Path, target: Path, facts: dict[str, Any]) -> None:
         os.close(folder)
 
 
-def _states(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the parts keep, this process's share of it."""
-    return {name: _mapped(part.state_dict()) for name, part in parts.items()}
+def _states(parts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the parts keep: those that are spread over processes, and the others."""
+    states = {name: part.state_dict() for name, part in parts.items()}
+    spread = {name: state for name, state in states.items() if _is_spread(state)}
+    return spread, {name: state for name, state in states.items() if name not in spread}
 
 
-def _mapped(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return local(value.detach())
+def _is_spread(value: Any) -> bool:
+    """Whether a tensor is spread over processes, or one in a nested value is."""
     if isinstance(value, Mapping):
-        return {key: _mapped(inner) for key, inner in value.items()}
+        return any(map(_is_spread, value.values()))
     if isinstance(value, list | tuple):
-        return type(value)(map(_mapped, value))
-    return value
-
-
-def _spread(saved: Any, part: Any) -> Any:
-    """Give this process's shares the form that a sharded part expects."""
-    if isinstance(part, torch.optim.Optimizer) and _is_sharded(part):
-        _fill(part)
-    return _like(saved, part.state_dict())
-
-
-def _is_sharded(optimizer: torch.optim.Optimizer) -> bool:
-    return any(hasattr(p, "placements") for g in optimizer.param_groups for p in g["params"])
+        return any(map(_is_spread, value))
+    return hasattr(value, "placements")
 
 
 def _fill(optimizer: torch.optim.Optimizer) -> None:
@@ -234,22 +280,6 @@ def _fill(optimizer: torch.optim.Optimizer) -> None:
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-
-
-def _like(saved: Any, model: Any) -> Any:
-    if isinstance(saved, Tensor) and hasattr(model, "placements"):
-        from torch.distributed.tensor import DTensor
-
-        return DTensor.from_local(
-            saved.to(model.device),
-            model.device_mesh,
-            model.placements,
-            shape=model.shape,
-            stride=model.stride(),
-        )
-    if isinstance(saved, Mapping) and isinstance(model, Mapping):
-        return {key: _like(value, model.get(key)) for key, value in saved.items()}
-    return saved
 
 
 def _reason(error: BaseException) -> str:

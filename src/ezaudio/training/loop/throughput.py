@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ezaudio.training.engine import Engine
+from ezaudio.training.loop.distributed import Engine
 
 
 class Clock:

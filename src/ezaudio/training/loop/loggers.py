@@ -21,7 +21,7 @@ from ezaudio.audio import write_audio
 from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import InputError, OutputError
 from ezaudio.spectrogram import log_mel_db, spectrogram_png
-from ezaudio.training.task import Heard
+from ezaudio.training.loop.task import Heard
 from ezaudio.types import Clip
 
 LOG = "log.jsonl"
@@ -120,7 +120,7 @@ class TensorBoard:
         self._writer.close()
 
 
-class Watch:
+class Loggers:
     """All places that a run is watched from; silent on all processes but the main one.
 
     Args:

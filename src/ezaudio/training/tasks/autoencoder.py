@@ -1,9 +1,10 @@
-"""Train an autoencoder against a discriminator (paper, section 2.1).
+"""Train an autoencoder, against a discriminator or without one (paper, section 2.1).
 
-The generator (the autoencoder) is paid for the distance of its output from the recording, for the
-information in its latent and, from `adversary_from` on, for what the discriminator says: the
-adversarial loss and the distance of the discriminator's inner maps. Before, the discriminator does
-not exist for it, since an output that is still noise teaches neither of them anything.
+The loss of the generator (the autoencoder) is the distance of its output from the recording, the
+information in its latent and, from `adversary_from` on, what the discriminator adds: the
+adversarial loss and the distance of the discriminator's inner maps. Before that step the
+discriminator takes no part, since an output that is still noise teaches neither of them anything;
+with `discriminator: null` it never does.
 
 With a frozen encoder the decoder alone is trained: latents that were cached and diffusion models
 that were trained on them stay valid. Sound comes first, detail second: a spectral stage for both
@@ -14,36 +15,34 @@ Everything random in a step follows from (seed, step, row of the global batch).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from ezaudio.checkpoints import load_module, save_module
+from ezaudio.checkpoints import save_module
 from ezaudio.config import Config
 from ezaudio.data.crops import CropConfig, WaveformBatches
 from ezaudio.data.keys import generator_at, seed_at
 from ezaudio.data.waveforms import WaveformStore
-from ezaudio.errors import CheckpointError, InputError
-from ezaudio.training.ema import WeightAverage
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.opponent import Opponent, descend
-from ezaudio.training.optim import OptimConfig
-from ezaudio.training.plan import read_waveforms
-from ezaudio.training.reconstruction import forward_cost, listen, measure
-from ezaudio.training.task import Heard, Measured, Plan
-from ezaudio.training.trainer import RunConfig
+from ezaudio.errors import InputError
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.ema import WeightAverage
+from ezaudio.training.loop.optim import OptimConfig
+from ezaudio.training.loop.task import Heard, Measured, Plan
+from ezaudio.training.loop.trainer import Job, RunConfig
+from ezaudio.training.tasks.discriminator_step import DiscriminatorStep, descend
+from ezaudio.training.tasks.plan import read_waveforms
+from ezaudio.training.tasks.reconstruction import forward_cost, listen, measure
 from ezaudio.vae import Posterior, VaeConfig
-from ezaudio.vae.discriminators import DiscriminatorConfig, MultiStftDiscriminatorConfig
+from ezaudio.vae.discriminators import DiscriminatorConfig
+from ezaudio.vae.load import load_weights
 from ezaudio.vae.losses import GeneratorLoss, LossConfig
 from ezaudio.vae.model import Autoencoder
-
-if TYPE_CHECKING:
-    from ezaudio.training.recipe import Job
 
 _FRESH, _NOISE, _EXCITATION = 31, 32, 33
 _SOUNDS = 2
@@ -66,23 +65,25 @@ so that a million steps are half a million updates of each. `both` makes one out
 uses it twice, the discriminator first."""
 
 
-class VaeGanConfig(Config):
+class AutoencoderConfig(Config):
     """Everything that the training of an autoencoder depends on, but the sounds.
 
     Attributes:
         model: Autoencoder.
-        discriminator: Discriminator.
-        losses: What the generator is paid for.
+        discriminator: Discriminator; None, the default, trains without one.
+        losses: Losses of the generator and their weights.
         adversary_from: First step with a discriminator.
         divergence_warmup_steps: Steps over which the weight of the divergence rises from 0.
         turns: Name in `TURNS`.
         frozen_encoder: Train the decoder alone.
         ema: Decay of the weight average that is measured and exported.
-        generator, discriminator_optim: Optimisers.
+        generator_optim: Optimiser of the autoencoder.
+        discriminator_optim: Optimiser of the discriminator; there must be one where there is a
+            discriminator.
     """
 
     model: VaeConfig
-    discriminator: DiscriminatorConfig = MultiStftDiscriminatorConfig()
+    discriminator: DiscriminatorConfig | None = None
     losses: LossConfig = LossConfig()
     adversary_from: int = Field(0, ge=0)
     divergence_warmup_steps: int = Field(0, ge=0)
@@ -90,7 +91,13 @@ class VaeGanConfig(Config):
     frozen_encoder: bool = False
     ema: float = Field(0.999, ge=0, lt=1)
     generator_optim: OptimConfig
-    discriminator_optim: OptimConfig
+    discriminator_optim: OptimConfig | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if self.discriminator is not None and self.discriminator_optim is None:
+            raise ValueError("a `discriminator_optim` beside the discriminator")
+        return self
 
 
 class Crops(Protocol):
@@ -145,8 +152,8 @@ def row_noise(
     return torch.stack([torch.randn(shape, generator=generator_at(*key)) for key in keys])
 
 
-class VaeGanTask:
-    """Alternating updates of an autoencoder and its discriminator.
+class AutoencoderTask:
+    """Updates of an autoencoder and, where there is one, of its discriminator.
 
     Args:
         config: Settings.
@@ -156,13 +163,14 @@ class VaeGanTask:
         validation: This rank's waveforms to measure on, (B, 1, S) each.
 
     Attributes:
-        vae, opponent: The two players.
+        vae: The autoencoder.
+        discriminator: The discriminator and its optimiser; None without one.
         average: Weight average of the autoencoder, which is measured and exported.
     """
 
     def __init__(
         self,
-        config: VaeGanConfig,
+        config: AutoencoderConfig,
         crops: Crops,
         *,
         engine: Engine,
@@ -175,32 +183,44 @@ class VaeGanTask:
         self.vae = config.model.build().to(engine.device)
         coder = Coder(self.vae, frozen_encoder=config.frozen_encoder)
         self._coder = engine.prepare(coder)
-        self.opponent = Opponent(
-            config.discriminator.build(), config.losses, config.discriminator_optim, engine
-        )
+        self.discriminator = None
+        if config.discriminator is not None and config.discriminator_optim is not None:
+            self.discriminator = DiscriminatorStep(
+                config.discriminator.build(), config.losses, config.discriminator_optim, engine
+            )
         self.average = WeightAverage(self.vae, config.ema)
         self.optimizer = config.generator_optim.build(self.vae)
         self._loss = GeneratorLoss(config.losses, self.vae.sample_rate).to(engine.device)
 
-    def start(self, tensors: Mapping[str, Tensor]) -> None:
-        """Begin from the weights of an autoencoder, those of the average too."""
+    def start(self, path: Path) -> None:
+        """Begin from the weights of an autoencoder, those of the average too.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or holds another autoencoder.
+        """
         for model in (self.vae, self.average.model):
-            model.load_state_dict(tensors)
+            load_weights(model, path)
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {
+        own = {
             "autoencoder": self.vae,
             "average": self.average,
-            "discriminator": self.opponent.network,
             "autoencoder_optimizer": self.optimizer,
-            "discriminator_optimizer": self.opponent.optimizer,
+        }
+        if self.discriminator is None:
+            return own
+        return own | {
+            "discriminator": self.discriminator.network,
+            "discriminator_optimizer": self.discriminator.optimizer,
         }
 
     def turn(self, index: int) -> Turn:
         """Who learns in a step."""
         start = self.config.adversary_from
-        return TURNS[self.config.turns](index - start) if index >= start else Turn(True, False)
+        if self.discriminator is None or index < start:
+            return Turn(True, False)
+        return TURNS[self.config.turns](index - start)
 
     def step(self, index: int, rate: float) -> Measured:
         """Train for one step.
@@ -216,8 +236,8 @@ class VaeGanTask:
         with torch.set_grad_enabled(turn.generator):
             output, posterior = self._reconstruct(wave, index)
         measured: Measured = {"sound_s": wave.numel() / self.vae.sample_rate}
-        if turn.discriminator:
-            measured |= self.opponent.learn(wave, output.detach(), rate)
+        if turn.discriminator and self.discriminator is not None:
+            measured |= self.discriminator.learn(wave, output.detach(), rate)
         if turn.generator:
             measured |= self._learn(wave, output, posterior, index=index, rate=rate)
         return measured
@@ -266,8 +286,8 @@ class VaeGanTask:
     ) -> Measured:
         warm = min(1.0, (index + 1) / max(1, self.config.divergence_warmup_steps))
         loss, terms = self._loss(output, wave, posterior, divergence_share=warm)
-        if index >= self.config.adversary_from:
-            opinion, parts = self.opponent.opinion(wave, output)
+        if self.discriminator is not None and index >= self.config.adversary_from:
+            opinion, parts = self.discriminator.opinion(wave, output)
             loss, terms = loss + opinion, terms | parts
         self.engine.backward(loss)
         optim = self.config.generator_optim
@@ -289,12 +309,12 @@ def _refuse_sharding(engine: Engine) -> None:
         raise InputError("engine.sharding", engine.config.sharding, allowed)
 
 
-def _settings(config: VaeGanConfig) -> dict[str, Any]:
+def _settings(config: AutoencoderConfig) -> dict[str, Any]:
     """What the weights depend on, and not where things lay on one machine."""
-    return config.model_dump(mode="json", include=set(VaeGanConfig.model_fields))
+    return config.model_dump(mode="json", include=set(AutoencoderConfig.model_fields))
 
 
-def plan_players(config: VaeGanConfig, *, rows: int, samples: int, world: int) -> Plan:
+def plan_players(config: AutoencoderConfig, *, rows: int, samples: int, world: int) -> Plan:
     """Say what a training takes, from its settings alone.
 
     Args:
@@ -304,31 +324,34 @@ def plan_players(config: VaeGanConfig, *, rows: int, samples: int, world: int) -
         world: Processes.
     """
     with torch.device("meta"):
-        vae, judge = config.model.build(), config.discriminator.build()
+        vae = config.model.build()
+        judge = config.discriminator.build() if config.discriminator is not None else None
     coder = Coder(vae, frozen_encoder=config.frozen_encoder)
     latent = (1, vae.latent_channels, vae.frames(samples))
     made, kept = forward_cost(coder, (1, 1, samples), latent)
-    judged, kept_to_judge = forward_cost(judge, (1, 1, samples))
+    judged, kept_to_judge = forward_cost(judge, (1, 1, samples)) if judge is not None else (0.0, 0)
     learning, judging = 3 * made + 3 * judged, 6 * judged  # a way back costs two ways forward
     turns = {"both": learning + judging, "alternate": (learning + made + judging) / 2}
-    sizes = [sum(p.numel() for p in network.parameters()) for network in (vae, judge)]
-    trained = sum(p.numel() for n in (vae, judge) for p in n.parameters() if p.requires_grad)
-    copies = 2 * sizes[0] + sizes[1] + 3 * trained  # the average; gradients and two moments
+    step_flops = turns[config.turns] if judge is not None else learning
+    networks = [vae] if judge is None else [vae, judge]
+    sizes = [sum(p.numel() for p in network.parameters()) for network in networks]
+    trained = sum(p.numel() for n in networks for p in n.parameters() if p.requires_grad)
+    copies = sizes[0] + sum(sizes) + 3 * trained  # the average; gradients and two moments
     return Plan(
         parameters=sum(sizes),
         trainable=trained,
         state_bytes=4 * copies * world,
         activation_bytes=rows * (kept + kept_to_judge),
-        step_flops=rows * world * turns[config.turns],
+        step_flops=rows * world * step_flops,
         notes={"batch": f"{rows * world} crops of {samples / config.model.sample_rate:g} s"},
     )
 
 
-class VaeGanRecipe(VaeGanConfig):
+class AutoencoderRecipe(AutoencoderConfig):
     """A run: what is trained, on what, from where.
 
     Attributes:
-        kind: `vae-gan`.
+        kind: `autoencoder`.
         output: Folder of the run.
         engine: How it computes.
         run: Its bounds and rhythm; the rate follows `generator_optim` for both players.
@@ -338,7 +361,7 @@ class VaeGanRecipe(VaeGanConfig):
         start: Autoencoder to begin from; a frozen encoder is worth little without one.
     """
 
-    kind: Literal["vae-gan"] = "vae-gan"
+    kind: Literal["autoencoder"] = "autoencoder"
     output: Path
     engine: EngineConfig = EngineConfig()
     run: RunConfig
@@ -353,17 +376,15 @@ class VaeGanRecipe(VaeGanConfig):
         return round(self.crops.crop_s * self.model.sample_rate)
 
     @model_validator(mode="after")
-    def _windows_fit(self) -> VaeGanRecipe:
-        distances = (self.losses.reconstruction, self.losses.mel)
-        windows = [size for distance in distances if distance for size in distance.n_ffts]
-        longest = max(*self.discriminator.n_ffts, *windows)
+    def _windows_fit(self) -> AutoencoderRecipe:
+        windows = (self.discriminator, self.losses.reconstruction, self.losses.mel)
+        longest = max(size for each in windows if each is not None for size in each.n_ffts)
         if self.samples < longest:
             raise ValueError(f"crops at least as long as the longest window, {longest} samples")
         return self
 
     def jobs(self) -> list[Job]:
         """One run."""
-        from ezaudio.training.recipe import Job
 
         def plan(world: int) -> Plan:
             rows = -(-self.crops.rows // world)
@@ -373,7 +394,7 @@ class VaeGanRecipe(VaeGanConfig):
 
         return [
             Job(
-                name="vae-gan",
+                name="autoencoder",
                 folder=self.output,
                 config=self,
                 run=self.run,
@@ -383,7 +404,7 @@ class VaeGanRecipe(VaeGanConfig):
             )
         ]
 
-    def build(self, engine: Engine) -> VaeGanTask:
+    def build(self, engine: Engine) -> AutoencoderTask:
         """Open the sounds and build both players.
 
         Raises:
@@ -403,10 +424,7 @@ class VaeGanRecipe(VaeGanConfig):
             validation = [valid.batch(index) for index in range(self.valid_batches)]
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed_at(seed, _FRESH))
-            task = VaeGanTask(self, crops, engine=engine, seed=seed, validation=validation)
+            task = AutoencoderTask(self, crops, engine=engine, seed=seed, validation=validation)
         if self.start is not None:
-            try:
-                task.start(load_module(self.start, kind="vae").tensors)
-            except RuntimeError:
-                raise CheckpointError(f"{self.start}: weights of another autoencoder") from None
+            task.start(self.start)
         return task

@@ -18,9 +18,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ezaudio.dit import DiTConfig
-from ezaudio.training.stages import StageConfig
-from ezaudio.training.task import Plan
-from ezaudio.training.velocity import Rows, VelocityError
+from ezaudio.training.loop.task import Plan
+from ezaudio.training.tasks.stages import StageConfig
+from ezaudio.training.tasks.velocity import Rows, VelocityError
 
 FRAME_RATE = 50.0
 """Latent frames per second where the latents that would say so are not there yet."""

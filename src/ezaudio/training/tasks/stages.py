@@ -18,11 +18,12 @@ from pydantic import Field
 
 from ezaudio.config import Config
 from ezaudio.data.batches import BatchConfig
+from ezaudio.pipelines.options import SamplingOptions
 from ezaudio.text import TextEncoder
-from ezaudio.training.draws import DrawConfig
-from ezaudio.training.ema import AveragesConfig
-from ezaudio.training.optim import OptimConfig
-from ezaudio.training.trainer import RunConfig
+from ezaudio.training.loop.ema import AveragesConfig
+from ezaudio.training.loop.optim import OptimConfig
+from ezaudio.training.loop.trainer import RunConfig
+from ezaudio.training.tasks.corruption import DrawConfig
 
 
 class TextConfig(Protocol):
@@ -73,11 +74,10 @@ class ValidConfig(Config):
     levels: int = Field(10, ge=1)
 
 
-class ListenConfig(Config):
+class PlayConfig(Config):
     """Sounds of fixed prompts that a run makes for listening, at `run.listen_every`.
 
     Attributes:
-        vae: Autoencoder checkpoint.
         prompts: What is to be heard; a stage without text makes one sound per entry all the same.
         duration_s: Length.
         steps: Of the sampler.
@@ -85,13 +85,32 @@ class ListenConfig(Config):
         seed: Of the first sound's noise; the next has the next seed.
     """
 
-    vae: Path
     prompts: tuple[str, ...] = ("a dog barking", "rain on a tin roof", "a door slamming shut")
     duration_s: float = Field(4.0, gt=0)
     steps: int = Field(20, ge=1)
     guidance_scale: float = Field(3.0, ge=0)
     guidance_rescale: float = Field(0.75, ge=0, le=1)
     seed: int = Field(0, ge=0)
+
+    def sampling(self) -> SamplingOptions:
+        """How they are denoised."""
+        return SamplingOptions(
+            steps=self.steps,
+            sampler="dpmpp-2m",
+            grid="log-snr",
+            guidance_scale=self.guidance_scale,
+            guidance_rescale=self.guidance_rescale,
+        )
+
+
+class ListenConfig(PlayConfig):
+    """The same, for a network that has no autoencoder yet.
+
+    Attributes:
+        vae: Autoencoder checkpoint.
+    """
+
+    vae: Path
 
 
 class ComputeConfig(Config):
@@ -110,31 +129,39 @@ class ComputeConfig(Config):
     prefetch: int = Field(0, ge=0)
 
 
-class StageConfig(Config):
+class FitConfig(Config):
+    """How a network is fitted to latents, whatever they are and wherever it comes from.
+
+    Attributes:
+        draws: Masks, dropped prompts, diffusion steps.
+        loss: Weights of errors.
+        averages: Of weights.
+        optim: Optimiser and learning rate.
+        valid: How it is measured.
+        compute: Trades of time for memory.
+        run: Bounds and rhythm.
+    """
+
+    draws: DrawConfig = DrawConfig()
+    loss: LossConfig = LossConfig()
+    averages: AveragesConfig = AveragesConfig()
+    optim: OptimConfig
+    valid: ValidConfig = ValidConfig()
+    compute: ComputeConfig = ComputeConfig()
+    run: RunConfig
+
+
+class StageConfig(FitConfig):
     """A stage.
 
     Attributes:
         text: Whether the network reads text; without, it has no cross-attention.
         start: Checkpoint to begin from; the stage before it when left out.
         data: Sounds.
-        draws: Masks, dropped prompts, diffusion steps.
-        loss: Weights of errors.
-        averages: Of weights.
-        optim: Optimiser and learning rate.
-        valid: How it is measured.
         listen: What it plays.
-        compute: Trades of time for memory.
-        run: Bounds and rhythm.
     """
 
     text: bool = True
     start: Path | None = None
     data: DataConfig
-    draws: DrawConfig = DrawConfig()
-    loss: LossConfig = LossConfig()
-    averages: AveragesConfig = AveragesConfig()
-    optim: OptimConfig
-    valid: ValidConfig = ValidConfig()
     listen: ListenConfig | None = None
-    compute: ComputeConfig = ComputeConfig()
-    run: RunConfig

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ezaudio.errors import InputError
-from ezaudio.training.engine import Engine, EngineConfig
+from ezaudio.training.loop.distributed import Engine, EngineConfig
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_bfloat16_computes_in_half_precision_and_keeps_weights_whole():
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_automatic_precision_is_that_in_which_the_device_is_fast(monkeypatch, fast):
-    monkeypatch.setattr("ezaudio.training.engine.fast_in_bfloat16", lambda device: fast)
+    monkeypatch.setattr("ezaudio.training.loop.distributed.fast_in_bfloat16", lambda device: fast)
     engine = Engine(EngineConfig(device="cpu", precision="auto"))
     expected = torch.bfloat16 if fast else torch.float32
     with engine.autocast():

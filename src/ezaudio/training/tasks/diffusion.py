@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,28 @@ import torch
 from torch import Tensor
 
 from ezaudio.checkpoints import load_module, save_module
-from ezaudio.data.batches import LatentBatch, LatentBatches
+from ezaudio.data.batches import BatchConfig, LatentBatch, LatentBatches
 from ezaudio.data.keys import seed_at
 from ezaudio.data.latents import LatentStore
+from ezaudio.data.prefetch import Prefetch
+from ezaudio.data.scenes import LatentSource
 from ezaudio.data.texts import EncodedPrompts, TextStore
 from ezaudio.diffusion import zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
 from ezaudio.dit.growth import load_of_fewer_channels, load_without_text
-from ezaudio.errors import CheckpointError, InputError
+from ezaudio.errors import InputError
+from ezaudio.nn.loading import load_state
 from ezaudio.text import CachedTextEncoder
-from ezaudio.training.ahead import Ahead
-from ezaudio.training.compiling import compile_blocks
-from ezaudio.training.draws import Place, draw, level_of
-from ezaudio.training.ema import Averages
-from ezaudio.training.engine import Engine, whole
-from ezaudio.training.listen import Listener, load_vae
-from ezaudio.training.optim import update
-from ezaudio.training.plan import plan_stage
-from ezaudio.training.stages import DataConfig, StageConfig, TextConfig
-from ezaudio.training.task import Heard, Measured, Plan
-from ezaudio.training.velocity import Rows, VelocityError, noised
+from ezaudio.training.loop.distributed import Engine, whole
+from ezaudio.training.loop.ema import Averages
+from ezaudio.training.loop.optim import update
+from ezaudio.training.loop.task import Heard, Measured, Plan
+from ezaudio.training.tasks.compiling import compile_blocks
+from ezaudio.training.tasks.corruption import Place, draw, level_of
+from ezaudio.training.tasks.plan import plan_stage
+from ezaudio.training.tasks.samples import SampleMaker, listening_vae
+from ezaudio.training.tasks.stages import DataConfig, FitConfig, StageConfig, TextConfig
+from ezaudio.training.tasks.velocity import Rows, VelocityError, noised
 
 Adapt = Callable[[EzAudioDiT], None]
 """Changes a network in place before its optimiser is built: adapters, frozen parts."""
@@ -46,30 +49,52 @@ _VALID_SEED = 53
 _PROMPTS_KEPT = 65536
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a network is fitted with, in memory.
+
+    Attributes:
+        network: To be trained, in place.
+        store: Latents to learn from.
+        batch: What a batch of them is made of.
+        scale: Standard deviation of each raw channel, (C,).
+        encoder: Of the prompts; None for a network that reads none.
+        listener: Plays fixed prompts; None where nothing is to be heard.
+        held_out: Split that is measured, where it has clips.
+    """
+
+    network: EzAudioDiT
+    store: LatentSource
+    batch: BatchConfig
+    scale: Tensor
+    encoder: EncodedPrompts | None = None
+    listener: SampleMaker | None = None
+    held_out: str = "valid"
+
+
 class Sounds:
     """Batches of a stage, ready for the network.
 
     Args:
-        store: Of the latents.
-        encoder: Of the text; None for a network that reads none.
+        material: Latents and prompts.
         stage: What is drawn.
         engine: Which rows are this process's.
-        split: Which clips; those of `valid` are drawn alike in every run.
+        measuring: Draw the held-out clips, alike in every run.
     """
 
     def __init__(
-        self, store: LatentStore, encoder: EncodedPrompts | None, stage: StageConfig,
-        engine: Engine, *, split: str,
-    ) -> None:  # fmt: skip
-        self.measuring = split != "train"
-        self.seed = _VALID_SEED if self.measuring else stage.run.seed
-        self.store, self.encoder, self.stage, self.engine = store, encoder, stage, engine
+        self, material: Material, stage: FitConfig, engine: Engine, *, measuring: bool
+    ) -> None:
+        self.measuring = measuring
+        self.seed = _VALID_SEED if measuring else stage.run.seed
+        self.store, self.encoder = material.store, material.encoder
+        self.stage, self.engine = stage, engine
         self.schedule = zero_snr_schedule()
-        config = stage.data.batch
-        if self.measuring and not any(map(len, store.takes(split, mixed=True).values())):
+        split, config = material.held_out if measuring else "train", material.batch
+        if measuring and not any(map(len, self.store.takes(split, mixed=True).values())):
             config = config.model_copy(update={"mixed_share": 0.0})
         self.batches = LatentBatches(
-            store, config, seed=self.seed, rank=engine.rank, world=engine.world, split=split
+            self.store, config, seed=self.seed, rank=engine.rank, world=engine.world, split=split
         )
 
     def rows(self, index: int) -> Rows:
@@ -122,54 +147,43 @@ class Choice:
 
 
 class DiffusionTask:
-    """One stage of the training of an EzAudio-DiT.
+    """The training of an EzAudio-DiT, or of a part of it.
 
     Args:
-        model: Network; a stage without text takes it without its cross-attention.
-        text: Text encoder, frozen.
+        material: Network, latents, prompts.
         stage: What is trained, and how.
         engine: Where it runs.
-        start: Checkpoint to begin from, with or without text.
         adapt: Changes the network before its optimiser is built.
 
     Raises:
         InputError: The data cannot be used.
-        CheckpointError: The start or the autoencoder is damaged, or does not fit.
     """
 
+    file_name = "dit.safetensors"
+    """Of the average that measured best; the others are named after it."""
+
     def __init__(
-        self,
-        model: DiTConfig,
-        text: TextConfig,
-        stage: StageConfig,
-        engine: Engine,
-        *,
-        start: Path | None = None,
-        adapt: Adapt | None = None,
+        self, material: Material, stage: FitConfig, engine: Engine, *, adapt: Adapt | None = None
     ) -> None:
-        self.stage, self.engine, self.text = stage, engine, text
-        self.model = model if stage.text else model.model_copy(update={"text_width": None})
-        self.store = open_latents(stage.data, self.model)
-        encoder = prompt_encoder(stage.data, text, self.model, engine) if stage.text else None
-        self.train = Sounds(self.store, encoder, stage, engine, split="train")
+        self.stage, self.engine, self.store = stage, engine, material.store
+        self.train = Sounds(material, stage, engine, measuring=False)
         self.valid = None
-        if stage.valid.batches and any(map(len, self.store.takes("valid").values())):
-            self.valid = Sounds(self.store, encoder, stage, engine, split="valid")
-        self.ahead = Ahead(self.train.rows, stage.compute.prefetch)
-        self.network = fresh_network(self.model, seed=stage.run.seed)
-        if start is not None:
-            load_start(self.network, start)
+        held_out = self.store.takes(material.held_out)
+        if stage.valid.batches and any(map(len, held_out.values())):
+            self.valid = Sounds(material, stage, engine, measuring=True)
+        self.rows = Prefetch(self.train.rows, stage.compute.prefetch, last=stage.run.steps)
+        self.network, self.model = material.network, material.network.config
         if adapt is not None:
             adapt(self.network)
         self.network.gradient_checkpointing = stage.compute.gradient_checkpointing
-        weights = self.store.scale**stage.loss.channel_power
+        weights = material.scale**stage.loss.channel_power
         error = VelocityError(self.network, weights / weights.mean(), min_snr=stage.loss.min_snr)
         compile_blocks(self.network, stage.compute.compile)
         self.error = engine.prepare(error)
         self.averages = Averages(self.error, stage.averages)
         self.optimizer = stage.optim.build(self.error)
         self.choice = Choice()
-        self.listener = self._listener(encoder)
+        self.listener = material.listener
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -185,7 +199,7 @@ class DiffusionTask:
         self.error.train()
         if self.model.dropout:
             torch.manual_seed(seed_at(self.stage.run.seed, _STEP, index, self.engine.rank))
-        rows = self.ahead(index)
+        rows = self.rows(index)
         total = float(self.engine.total(rows.weight.sum()))  # of all processes
         frames = rows.x0.shape[0] * rows.x0.shape[2]
         share = self.engine.world / max(total, 1e-6)  # gradients are averaged over processes
@@ -210,7 +224,7 @@ class DiffusionTask:
         """Losses of every average, and of the best one by noise level."""
         if self.valid is None:
             return {}
-        found = {name: self._levels(name) for name in self.averages.names}
+        found = {name: self.levels(name) for name in self.averages.names}
         self.choice.losses = {name: _mean(sums) for name, sums in found.items()}
         best = self.choice.best(self.averages.names)
         span = self.train.schedule.num_steps / self.stage.valid.levels
@@ -229,23 +243,33 @@ class DiffusionTask:
             return self.listener(self.network.eval(), self.engine.device)
 
     def export(self, folder: Path, *, step: int) -> list[Path]:
-        """Write every average; `dit.safetensors` is the one that measured best."""
-        best = self.choice.best(self.averages.names)
+        """Write every average; the one that measured best gets the plain name."""
+        best, plain = self.choice.best(self.averages.names), Path(self.file_name)
         paths = []
         for name in sorted(self.averages.names, key=lambda name: name != best):
-            path = folder / ("dit.safetensors" if name == best else f"dit-{name}.safetensors")
+            path = folder / (plain.name if name == best else f"{plain.stem}-{name}{plain.suffix}")
             with self._as(name):  # what it puts there is gone afterwards
-                tensors = {key: whole(x).clone() for key, x in self.network.state_dict().items()}
+                tensors = {key: whole(x).clone() for key, x in self.weights().items()}
             if self.engine.main:
-                facts = {"step": step, "average": name, "stage": stage_facts(self.stage)}
+                facts: dict[str, Any] = {"step": step, "average": name}
                 if name in self.choice.losses:
                     facts["valid_loss"] = round(self.choice.losses[name], 6)
-                save_module(path, tensors, kind="dit", config=self.model, extra=facts)
+                self.save(path, tensors, facts)
             paths.append(path)
         return paths
 
+    def weights(self) -> dict[str, Tensor]:
+        """What is exported, by name."""
+        return dict(self.network.state_dict())
+
+    def save(self, path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Write exported weights, with what is known of them."""
+        extra = {**facts, "stage": fit_facts(self.stage)}
+        save_module(path, tensors, kind="dit", config=self.model, extra=extra)
+
     def plan(self) -> Plan:
         """Say what the stage takes."""
+        assert isinstance(self.stage, StageConfig)
         return plan_stage(self.model, self.stage, self.engine.world)
 
     def describe(self, index: int) -> str:
@@ -255,8 +279,12 @@ class DiffusionTask:
     def _as(self, name: str) -> AbstractContextManager[None]:
         return self.averages.applied(name)
 
+    def loss_of(self, name: str) -> float:
+        """Loss of an average on the held-out clips."""
+        return _mean(self.levels(name))
+
     @torch.no_grad()
-    def _levels(self, name: str) -> Tensor:
+    def levels(self, name: str) -> Tensor:
         """Sums of errors and of weights by noise level, over all processes: (2, levels)."""
         assert self.valid is not None
         self.error.eval()
@@ -270,13 +298,39 @@ class DiffusionTask:
                 sums[1].index_add_(0, levels, rows.weight.sum(dim=(1, 2)).double())
         return self.engine.total(sums).cpu()
 
-    def _listener(self, encoder: EncodedPrompts | None) -> Listener | None:
-        config = self.stage.listen
-        if config is None:
-            return None
-        vae = load_vae(config, shift=self.store.shift, scale=self.store.scale)
-        text = encoder([*config.prompts, ""]) if encoder is not None else None
-        return Listener(config, vae, text, self.train.schedule)
+
+def load_material(
+    model: DiTConfig,
+    text: TextConfig,
+    stage: StageConfig,
+    engine: Engine,
+    *,
+    start: Path | None = None,
+) -> Material:
+    """Open the latents of a stage, and build its network and its text encoder.
+
+    Args:
+        model: Network; a stage without text takes it without its cross-attention.
+        text: Text encoder, frozen.
+        stage: What is trained, and how.
+        engine: Where it runs.
+        start: Checkpoint to begin from, with or without text.
+
+    Raises:
+        InputError: The data cannot be used.
+        CheckpointError: The start or the autoencoder is damaged, or does not fit.
+    """
+    model = model if stage.text else model.model_copy(update={"text_width": None})
+    store = open_latents(stage.data, model)
+    encoder = prompt_encoder(stage.data, text, model, engine) if stage.text else None
+    network = fresh_network(model, seed=stage.run.seed)
+    if start is not None:
+        load_start(network, start)
+    listener = None
+    if stage.listen is not None:
+        vae = listening_vae(stage.listen, shift=store.shift, scale=store.scale)
+        listener = SampleMaker(stage.listen, vae, encoder, zero_snr_schedule())
+    return Material(network, store, stage.data.batch, store.scale, encoder, listener)
 
 
 def open_latents(data: DataConfig, model: DiTConfig) -> LatentStore:
@@ -319,19 +373,13 @@ def load_start(network: EzAudioDiT, path: Path) -> None:
     without_text = loaded.config.get("text_width") is None
     if without_text and network.config.text_width is not None:
         load_without_text(network, tensors)
-        return
-    if loaded.config.get("latent_channels", 0) < network.config.latent_channels:
+    elif loaded.config.get("latent_channels", 0) < network.config.latent_channels:
         load_of_fewer_channels(network, tensors)
-        return
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: the weights do not fit: {str(error).splitlines()[-1]}"
-        ) from None
+    else:
+        load_state(network, tensors, path)
 
 
-def stage_facts(stage: StageConfig) -> dict[str, Any]:
+def fit_facts(stage: FitConfig) -> dict[str, Any]:
     """What weights say of the stage they come from: everything but the places on one machine."""
     return stage.model_dump(
         mode="json",

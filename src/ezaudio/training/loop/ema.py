@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from ezaudio.config import Config
-from ezaudio.training.engine import local
+from ezaudio.training.loop.distributed import local
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -104,9 +104,10 @@ class VelocityError(nn.Module):
             text = TextEmbedding(rows.tokens, rows.attend)
         condition = self.network.prepare(text)
         x_t = torch.addcmul(rows.alpha * rows.x0, rows.sigma, rows.noise)
+        low = self.network.unknown.dtype  # below float32 where the weights are frozen
         target = torch.addcmul(rows.alpha * rows.noise, rows.sigma, rows.x0, value=-1)
         velocity: Tensor = self.network(
-            x_t, rows.steps, condition, known=rows.x0, regenerate=rows.regenerate
+            x_t.to(low), rows.steps, condition, known=rows.x0, regenerate=rows.regenerate
         )
         error = (velocity.float() - target).square() * self.channel_weights
         sums: Tensor = (error.mean(dim=1, keepdim=True) * rows.weight).sum(dim=(1, 2))  # (B,)

@@ -7,8 +7,8 @@ import json
 import torch
 
 from ezaudio.config import load_config
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.vae_gan import VaeGanConfig, VaeGanTask
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.tasks.autoencoder import AutoencoderConfig, AutoencoderTask
 
 SAMPLES = 960
 OOBLECK = {
@@ -47,9 +47,9 @@ def losses(engine):
     """Of the two players in turn, and of the validation."""
     torch.manual_seed(engine.rank)  # every process begins with the weights of the first
     by_row = {"reconstruction": {"kind": "multi-stft", "n_ffts": (160, 40), "per_row": True}}
-    config = load_config(VaeGanConfig, SETTINGS | {"losses": by_row})
+    config = load_config(AutoencoderConfig, SETTINGS | {"losses": by_row})
     crops = Noise(engine)
-    task = VaeGanTask(config, crops, engine=engine, seed=3, validation=[crops.batch(99)])
+    task = AutoencoderTask(config, crops, engine=engine, seed=3, validation=[crops.batch(99)])
     found = [engine.mean(task.step(index, 1.0))["loss"] for index in range(4)]
     return [*found, task.validate()["valid_loss"]]
 
