@@ -37,10 +37,9 @@ def number_of(user: str) -> int:
 
 
 def asking(server: ChatServer | str, **chat: Any) -> dict[str, Any]:
-    """Settings of the writer `llm` against a test server: quick to retry, patient as a busy machine
-    needs."""
+    """Settings of the writer `llm` against a test server: patient as a busy machine needs."""
     url = server if isinstance(server, str) else server.url
-    usual = {"timeout_s": 60, "backoff_s": 0.01, "price_in": 10.0, "price_out": 20.0}
+    usual = {"timeout_s": 60, "price_in": 10.0, "price_out": 20.0}
     return {"writer": "llm", "chat": {"base_url": url, **usual, **chat}}
 
 

@@ -17,22 +17,20 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from ezaudio import __version__
-from ezaudio.captions.answers import Answers, Spent
-from ezaudio.captions.asking import Asking
-from ezaudio.captions.claim import claimed
 from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.labeller import OUT_OF_BUDGET, Done, LabelJob, Task
-from ezaudio.captions.record import BadLine, Item, digest_of_items
+from ezaudio.captions.llm import LanguageModelWriter
+from ezaudio.captions.llm.answers import Answers, Spent
+from ezaudio.captions.lock import claimed
+from ezaudio.captions.record import BadLine, Item, digest_of_items, file_state
 from ezaudio.captions.shards import CaptionSet, read_facts
-from ezaudio.captions.writer import Source, Writer
+from ezaudio.captions.writer import Source
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 
-__all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label"]
+__all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label", "require_access"]
 
 Number = TypeVar("Number", int, float)
-
-_LONGEST_WAIT_S = 30.0
 
 
 class RunSettings(Config):
@@ -66,8 +64,8 @@ class Summary:
         reasons: why there was no caption, and why tries failed.
         finished: False when a budget ended before the clips did.
         passed_over: chunks that were done already.
-        requests, cost, in_doubt: of all runs; in doubt are requests that were sent by a machine
-            that lost its power.
+        requests, cost, in_doubt: of all runs; in doubt are requests that were under way when a run
+            was killed.
     """
 
     clips: int
@@ -106,8 +104,8 @@ def label(
         progress: hears how far it is.
 
     Raises:
-        InputError: an input cannot be read or gives no clip, or the folder holds captions of
-            another source.
+        InputError: an input cannot be read or gives no clip, the folder holds captions of another
+            source, or a server needs a key that is not there.
         EzAudioError: a server refuses the key or the model, or fails too often in a row.
         OutputError: the folder cannot be written.
     """
@@ -136,18 +134,17 @@ class _Run:
     captions: int = 0
     chunks: int = 0
     answers: Answers | None = None
-    asker: Asking | None = None
+    asker: LanguageModelWriter | None = None
 
     def __post_init__(self) -> None:
         self.budget = _Budget(self.settings, None)
 
     def do(self) -> Summary:
         """Run to the end of the input, or of the budget."""
-        writer = _light_writer(self.source)
-        if isinstance(writer, Asking):
-            self.asker = writer
+        self.asker = asker_of(self.source)
+        if self.asker is not None:
+            self.asker.chat.require_key()
             self.answers = Answers(self.target.answers)
-            self._sweep()
             if self.settings.retry_failed:
                 self.answers.forget_failures()
         _write_card(self.target, self.source, self.inputs, self.settings, None)
@@ -180,17 +177,10 @@ class _Run:
         return Spent(0, 0.0, 0) if self.answers is None else self.answers.spent()
 
     def close(self) -> None:
-        """Take in what the courier noted, also after an error."""
+        """Close the answers, also after an error."""
         if self.answers is not None:
-            self._sweep()
             self.answers.close()
             self.answers = None
-
-    def _sweep(self) -> None:
-        assert self.answers is not None and self.asker is not None
-        wait_s = self.asker.longest_request_s + _LONGEST_WAIT_S
-        for journal in sorted(self.target.journals.glob("*.jsonl")):
-            self.answers.take(journal, wait_s=wait_s)
 
     def _tasks(self) -> Iterator[Task]:
         """Cut the input into chunks; give those that are not done."""
@@ -200,7 +190,8 @@ class _Run:
         ):
             self.chunks = index + 1
             self.read += len(items)
-            salt = (fingerprint, *(f"{line.where} {line.reason}" for line in bad))
+            sounds = (file_state(self.source.path_of(item)) for item in items)
+            salt = (fingerprint, *(f"{line.where} {line.reason}" for line in bad), *sounds)
             chunk_hash = digest_of_items(items, salt)
             facts = read_facts(self.target.part(index)) or {}
             done = facts.get("finished") and facts.get("hash") == chunk_hash
@@ -220,12 +211,11 @@ class _Run:
         keys = {key for key in self.asker.keys(items) if key}
         known = self.answers.known(list(keys))
         lacking = sum(key not in known or not known[key].finished for key in keys)
-        cost = sum(self.asker.estimate(item)[1] for item in items) if self.executor.ahead else 0.0
+        requests = map(self.asker.request, items) if self.executor.ahead else ()
+        cost = sum(self.asker.estimate(request)[1] for request in requests if request)
         return task.with_answers(known, self.budget.lease(self.answers.spent(), lacking, cost))
 
     def _take(self, done: Done) -> None:
-        if self.answers is not None:
-            self.answers.take(Path(done.journal))
         self.captions += done.captions
         self._tell()
 
@@ -334,6 +324,17 @@ def _chunks(
         yield items, bad
 
 
-def _light_writer(source: Source) -> Writer | None:
+def asker_of(source: Source) -> LanguageModelWriter | None:
     """Make the writer here too where it asks a server: that takes no memory, and knows the keys."""
-    return source.open() if source.asks() else None
+    writer = source.open() if source.asks() else None
+    return writer if isinstance(writer, LanguageModelWriter) else None
+
+
+def require_access(source: Source) -> None:
+    """Refuse a source whose server needs a key that is not there, before anything else is done.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (asker := asker_of(source)) is not None:
+        asker.chat.require_key()

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.claim import claimed
+from ezaudio.captions.lock import claimed
 from ezaudio.captions.record import CaptionRecord, Failure, now
 from ezaudio.captions.seen import Seen, SoundsSeen, TextsSeen
 from ezaudio.captions.shards import CaptionSet, SetWriter, common_root, write_rows

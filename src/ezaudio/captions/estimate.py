@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ezaudio.captions.answers import Answers
-from ezaudio.captions.asking import Asking
-from ezaudio.captions.record import BadLine
+from ezaudio.captions.build import asker_of
+from ezaudio.captions.llm import LanguageModelWriter
+from ezaudio.captions.llm.answers import Answers
+from ezaudio.captions.llm.client import Request
+from ezaudio.captions.record import BadLine, Item
 from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.writer import Source
 
@@ -47,50 +49,65 @@ def estimate(source: Source, inputs: Sequence[Path], folder: Path) -> Estimate:
     Raises:
         InputError: an input cannot be read.
     """
-    writer = source.open() if source.asks() else None
-    asker = writer if isinstance(writer, Asking) else None
-    counts = _Counts(asker, CaptionSet(folder).answers)
+    asker, folder_of_answers = asker_of(source), CaptionSet(folder).answers
+    counts = _Counts(asker, folder_of_answers if folder_of_answers.exists() else None)
+    clips = bad_lines = 0
     try:
         for found in source.items_of(inputs):
-            if isinstance(found, BadLine):
-                counts.bad_lines += 1
-                continue
-            counts.clips += 1
-            if asker is not None and (key := asker.keys([found])[0]):
-                counts.wait(key, *asker.estimate(found))
+            clips += not isinstance(found, BadLine)
+            bad_lines += isinstance(found, BadLine)
+            if isinstance(found, Item):
+                counts.add(found)
         counts.settle()
     finally:
         counts.close()
-    priced = asker is None or asker.priced
-    return Estimate(
-        counts.clips, counts.bad_lines, counts.requests, counts.tokens, counts.cost, priced
-    )
+    priced = asker is None or asker.chat.priced()
+    return Estimate(clips, bad_lines, counts.requests, counts.tokens, counts.cost, priced)
 
 
 class _Counts:
-    """Adds up what has no answer yet, a few hundred clips at a time."""
+    """Adds up what has no answer yet, a few hundred clips at a time.
 
-    def __init__(self, asker: Asking | None, answers: Path) -> None:
-        there = asker is not None and answers.exists()
-        self._answers = Answers(answers) if there else None
-        self._waiting: dict[str, tuple[int, float]] = {}
-        self.clips = self.bad_lines = self.requests = self.tokens = 0
+    Args:
+        asker: makes the requests; None where no server is asked.
+        answers: folder of earlier answers; None when there are none.
+    """
+
+    def __init__(self, asker: LanguageModelWriter | None, answers: Path | None) -> None:
+        self._asker = asker
+        self._answers = None if answers is None else Answers(answers)
+        self._waiting: dict[str, Request] = {}
+        self.requests = self.tokens = 0
         self.cost = 0.0
 
-    def wait(self, key: str, tokens: int, cost: float) -> None:
-        self._waiting[key] = (tokens, cost)
+    def add(self, item: Item) -> None:
+        """Count the request about a clip, if there is something to ask."""
+        request = None if self._asker is None else self._asker.request(item)
+        if self._asker is None or request is None:
+            return
+        if self._answers is None:  # then the sound of the clip need not be read for its key
+            self._count(request)
+            return
+        self._waiting[self._asker.key(request)] = request
         if len(self._waiting) >= _KEYS_AT_ONCE:
             self.settle()
 
     def settle(self) -> None:
+        """Count those that wait, without those that are answered."""
         known = {} if self._answers is None else self._answers.known(list(self._waiting))
-        for key, (tokens, cost) in self._waiting.items():
+        for key, request in self._waiting.items():
             if key not in known or not known[key].finished:
-                self.requests += 1
-                self.tokens += tokens
-                self.cost += cost
+                self._count(request)
         self._waiting = {}
 
+    def _count(self, request: Request) -> None:
+        assert self._asker is not None
+        tokens, cost = self._asker.estimate(request)
+        self.requests += 1
+        self.tokens += tokens
+        self.cost += cost
+
     def close(self) -> None:
+        """Close the answers."""
         if self._answers is not None:
             self._answers.close()

@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import Field
 
-from ezaudio.captions.claim import claimed
 from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.histogram import BINS, THRESHOLDS, bin_of, reached
+from ezaudio.captions.lock import claimed
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
 from ezaudio.captions.shards import CaptionSet, SetWriter, read_rows

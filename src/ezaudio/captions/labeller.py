@@ -51,12 +51,10 @@ class Done:
     Attributes:
         index: number of the chunk.
         captions: written.
-        journal: file with its answers; it may be absent.
     """
 
     index: int
     captions: int
-    journal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,7 @@ class Labeller:
 
     def __call__(self, task: Task) -> Done:
         """Label a chunk: its failures are written first, its captions say that it is done."""
-        journal = self._target.journals / f"{task.index:06d}.jsonl"
-        bench = Bench(journal, task.known, task.most_requests, task.most_cost)
+        bench = Bench(self._target.answers, task.known, task.most_requests, task.most_cost)
         outcomes = self._writer.write(task.items, bench)
         created = now()
         captions = [
@@ -104,7 +101,7 @@ class Labeller:
         part, index = self._target.part, task.index
         write_rows(part(index, "failures"), failures, Failure)
         write_rows(part(index), captions, CaptionRecord, _facts(task, outcomes, captions, failures))
-        return Done(index, len(captions), str(journal))
+        return Done(index, len(captions))
 
     def _records(self, item: Item, outcome: Outcome, created: datetime) -> Iterator[CaptionRecord]:
         for caption in outcome.captions:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,15 @@ def digest(*parts: object) -> str:
     """Hash plain values: 32 hexadecimal digits, the same on every machine."""
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def file_state(path: str | Path) -> str:
+    """Size and time of a file, to tell whether it was replaced; empty when it is not there."""
+    try:
+        stat = os.stat(path) if path else None
+    except OSError:
+        stat = None
+    return "" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}"
 
 
 def digest_of_items(items: Sequence[Item], salt: Iterable[str] = ()) -> str:

@@ -4,8 +4,7 @@
       set.json                    what was run, and its counts
       captions/part-000000.parquet    records of chunk 0; its presence says that the chunk is done
       failures/part-000000.parquet    what gave no caption
-      journal/                    answers of a run that is going on
-      answers.sqlite              every answer that was paid for
+      answers/MACHINE.sqlite      every answer that was paid for
 
 A shard carries the hash of the chunk that it was made from and whether the chunk was finished, so
 that a run that is started again knows what is left.
@@ -129,8 +128,7 @@ class CaptionSet:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.journals = self.folder / "journal"
-        self.answers = self.folder / "answers.sqlite"
+        self.answers = self.folder / "answers"
 
     def part(self, index: int, kind: str = "captions") -> Path:
         """Path of a chunk's shard: `captions` or `failures`."""

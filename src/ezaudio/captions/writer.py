@@ -75,13 +75,13 @@ class Bench:
     """What a writer may use while it works on one chunk.
 
     Attributes:
-        journal: where answers are noted as they come.
+        answers: folder in which answers are kept as they come.
         known: answers of earlier runs, by key.
         most_requests: requests that may still be made; None for any number.
         most_cost: what they may cost; None for any amount.
     """
 
-    journal: Path
+    answers: Path
     known: Mapping[str, Answer] = field(default_factory=dict)
     most_requests: int | None = None
     most_cost: float | None = None
@@ -92,10 +92,6 @@ class Writer(Protocol):
 
     model: str
     prompt_hash: str
-
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """Keys of the requests that the clips need; empty where none is made."""
-        ...
 
     def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
         """Give one outcome for each clip, in their order."""
@@ -142,6 +138,10 @@ class Source(Config):
         for path in paths:
             yield from self.items(path)
 
+    def path_of(self, item: Item) -> str:
+        """Sound file that the captions of a clip depend on; empty for none."""
+        return ""
+
     def open(self) -> Writer:
         """Make the writer; models are loaded here."""
         raise NotImplementedError
@@ -152,10 +152,6 @@ class Published:
 
     model = "published"
     prompt_hash = ""
-
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is made."""
-        return []
 
     def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
         """Take the captions as they are, with their spaces tidied."""

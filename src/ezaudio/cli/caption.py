@@ -78,10 +78,14 @@ def run(
     With --dedup, --clap, --report and --manifest the other steps follow in one go: the filtered set
     lies in OUTPUT/filtered, and report and manifest are of the last step.
     """
+    from ezaudio.captions.build import require_access
+
     options = load_config(RunOptions, {k: v for k, v in given.items() if v is not None})
     made = source_of(source, options, settings or [], inputs)
     executor, show = executor_of(options), Show(as_json, quiet)
     later = later_steps(options, root_from(inputs, options.audio), dedup=dedup)
+    if not dry_run:
+        require_access(made)
     if made.asks() or dry_run:
         costs = tell_estimate(made, inputs, output, quiet=quiet)
         if costs and options.max_cost is None and not (yes or dry_run):

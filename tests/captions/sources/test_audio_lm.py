@@ -46,7 +46,7 @@ def test_a_server_gets_each_sound_and_its_answer_becomes_the_caption(
     clips: Path, tmp_path: Path
 ) -> None:
     with chat_server(lambda call, times: Behaviour(text="A bell rings and fades.")) as server:
-        chat = {"base_url": server.url, "backoff_s": 0.01}
+        chat = {"base_url": server.url}
         summary = run(source(clips, chat=chat, heard_s=1.5), clips, tmp_path / "set")
     assert (summary.captions, summary.without) == (2, 1)
     assert summary.reasons == {"unreadable audio": 1}
@@ -61,6 +61,21 @@ def test_a_server_gets_each_sound_and_its_answer_becomes_the_caption(
     assert [(r.clip_id, r.audio) for r in records] == [("b", "b.wav"), ("more/a", "more/a.flac")]
     assert records[0].model == "gpt-4o-audio-preview"
     assert len(records[0].prompt_hash) == 16
+
+
+def test_a_recording_that_was_replaced_is_heard_again_and_only_that_one(
+    clips: Path, tmp_path: Path
+) -> None:
+    with chat_server(lambda call, times: Behaviour(text="A bell rings and fades.")) as server:
+        listens = source(clips, chat={"base_url": server.url})
+        run(listens, clips, tmp_path / "set")
+        assert run(listens, clips, tmp_path / "set").passed_over == 1
+        write_audio(clips / "b.wav", sound(7, 1.0), 24_000)
+        assert run(listens, clips, tmp_path / "set").passed_over == 0
+        assert len(server.calls) == 3
+        moved = clips.rename(tmp_path / "moved")  # the same sounds elsewhere cost nothing
+        run(source(moved, chat={"base_url": server.url}), moved, tmp_path / "set")
+        assert len(server.calls) == 3
 
 
 def test_a_list_of_files_brings_licences_and_labels(tmp_path: Path) -> None:

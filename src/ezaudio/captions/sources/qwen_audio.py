@@ -49,10 +49,6 @@ class QwenAudioWriter:
         self._processor, self._network = _load(source, self._device)
         self._rate = int(self._processor.feature_extractor.sampling_rate)
 
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is paid for; a chunk that was cut off is done again."""
-        return []
-
     def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
         """Listen to each clip."""
         found: dict[int, Outcome] = {}

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.asking import Asking, ChatSettings, Question
+from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.names import Labels
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import BadLine, Event, Item, shortened
@@ -83,7 +83,7 @@ class StrongLabels(Source):
         if self.writer == "rules":
             return TimelineWriter(self.most_mentions)
         prompt = Prompt.read(self.prompt or "strong_labels")
-        return Asking(self.chat, prompt, self.rules, _ask)
+        return LanguageModelWriter(self.chat, prompt, self.rules, _ask)
 
     def _item(self, segment: str, events: list[Event]) -> Item:
         place = split_name(segment, unit_s=0.001)
@@ -107,10 +107,6 @@ class TimelineWriter:
 
     def __init__(self, most_mentions: int) -> None:
         self._most_mentions = most_mentions
-
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is made."""
-        return []
 
     def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
         """One sentence for each clip."""

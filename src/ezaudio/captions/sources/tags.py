@@ -33,10 +33,6 @@ class TagWriter:
     def __init__(self, *, said: bool = True) -> None:
         self._said = said
 
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is made."""
-        return []
-
     def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
         """One sentence for each clip."""
         return [self._outcome(item) for item in items]

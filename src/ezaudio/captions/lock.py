@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ezaudio.captions.answers import Answers
+from filelock import FileLock, Timeout
+
+from ezaudio.captions.llm.answers import Answers
 from ezaudio.captions.shards import CaptionSet, rows_in
 from ezaudio.errors import InputError, OutputError
 
@@ -49,17 +50,19 @@ def claimed(target: CaptionSet, kind: str, *, given: Sequence[Path] = ()) -> Ite
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / _LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK).open("w")
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{folder}: another run works on it") from None
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(f"{folder}: another run works on it") from None
+    except (OSError, NotImplementedError) as error:  # a file system without locks
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {folder}: {reason}") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _holds_nothing(target: CaptionSet) -> bool:
