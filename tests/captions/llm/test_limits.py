@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from ezaudio.captions.llm import limits
-from ezaudio.captions.llm.limits import Budget, Pace, Patience, retry_after_s
+from ezaudio.captions.llm.limits import Budget, Pace, retry_after_s
 
 
 class Clock:
@@ -93,11 +93,3 @@ def test_a_budget_that_is_stopped_sends_away_those_who_wait() -> None:
         return [granted, await waits, await budget.take(1, 0.0)]
 
     assert asyncio.run(scene()) == [1, 0, 0]
-
-
-def test_a_server_that_never_answered_is_given_up_sooner() -> None:
-    patience = Patience(50)
-    patience.failed = 3
-    assert patience.left == 0
-    patience.reached = True
-    assert patience.left == 47

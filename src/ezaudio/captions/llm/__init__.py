@@ -1,7 +1,8 @@
 """Captions that a language model writes, behind any server that speaks the OpenAI protocol.
 
-`settings` names the server; `writer` asks about a chunk of clips, through `client`, within the
-limits of `limits`; `answers` keeps what was answered by the content of the question.
+`settings` names the server; `writer` turns clips into questions; `client` asks them within the
+limits of `limits`, reads what comes with `replies`, and keeps it in `answers`, by the content of
+the question.
 """
 
 from __future__ import annotations

@@ -82,10 +82,12 @@ class Answers:
             some = keys[begin : begin + _MOST_VARIABLES]
             among = f"WHERE key IN ({','.join('?' * len(some))})"
             for file in self._files:
-                for key, number, *why in file.execute(f"SELECT * FROM refused {among}", some):
-                    refused.setdefault(key, {})[number] = Attempt(*why, number)
+                for key, number, reason, detail in file.execute(
+                    f"SELECT * FROM refused {among}", some
+                ):
+                    refused.setdefault(key, {})[number] = Attempt(reason, detail, number)
                 for key, *answer in file.execute(f"SELECT * FROM answer {among}", some):
-                    if key not in answered or answered[key][0] is None:
+                    if answered.get(key, (None,))[0] is None:
                         answered[key] = (answer[0], answer[1], answer[2])
         known: dict[str, Answer] = {}
         for key in refused | answered:

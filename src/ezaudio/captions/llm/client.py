@@ -1,8 +1,8 @@
-"""One question to a server that speaks the OpenAI protocol, and what may come of it.
+"""Questions to a server that speaks the OpenAI protocol: many at once, within its limits and the
+budget, each answer kept as it comes.
 
-A server can answer, fail for now, refuse for good, or send something that is no answer. Whatever it
-is becomes a `Reply`; nothing that a server sends raises. What fails for now is repeated by
-`AsyncOpenAI`, with growing pauses, or after the time that the server asks for.
+What fails for now is repeated by `AsyncOpenAI`, with growing pauses or after the time that the
+server asks for; an answer that may not become a caption is asked for again here.
 """
 
 from __future__ import annotations
@@ -10,28 +10,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from ezaudio.captions.llm.limits import Pace, retry_after_s
+from ezaudio.captions.llm.answers import Answers
+from ezaudio.captions.llm.limits import Budget, Pace, retry_after_s
+from ezaudio.captions.llm.replies import Reply, reply_of, reply_of_error
 from ezaudio.captions.llm.settings import ChatSettings
-from ezaudio.captions.record import shortened
-from ezaudio.errors import EzAudioError
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+from ezaudio.captions.validation import Rules
+from ezaudio.captions.writer import Answer, Attempt, Bench
+from ezaudio.errors import AudioFileError, EzAudioError
 
 _AUDIO_HZ = 16_000
 _CHARACTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 8
 _AUDIO_TOKENS_PER_SECOND = 25
-_HOPELESS = {
-    401: "refuses the API key",
-    402: "wants to be paid",
-    403: "refuses access",
-    404: "does not know the model or the address",
-}
+_UNREACHED = 3
+"""Failed requests that are enough to give up a server that has never answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +53,11 @@ class Request:
         heard_s = self.heard_s if self.audio else 0.0
         return text + 2 * _TOKENS_PER_MESSAGE + round(heard_s * _AUDIO_TOKENS_PER_SECOND)
 
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[Any]:
         """The messages as the protocol has them; audio goes as WAV at 16 kHz.
 
         Raises:
-            EzAudioError: the audio cannot be read.
+            AudioFileError: the audio cannot be read.
         """
         content: Any = self.user
         if self.audio:
@@ -76,82 +72,115 @@ class Request:
         return [*system, {"role": "user", "content": content}]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came of one question.
+@dataclass(slots=True)
+class _Call:
+    """A request under way: what it may cost at most, and how often it was sent."""
 
-    Attributes:
-        kind: `answer`; `refused`, an answer that is none: another try may do; `failed`, the server
-            or the line to it; `never`, not for this clip; `fatal`, not for any clip.
-        text: the answer; empty when there is none.
-        reason: why there is none.
-        detail: what came instead.
-        tokens: in and out, as the server counts; None when it does not say.
-        model: the model that the server says it used.
-        unwell: the server or the line to it does not work; False where it only has too much to do.
-    """
-
-    kind: Literal["answer", "refused", "failed", "never", "fatal"]
-    text: str = ""
-    reason: str = ""
-    detail: str = ""
-    tokens: tuple[int, int] | None = None
-    model: str = ""
-    unwell: bool = False
+    tokens: int
+    highest_cost: float
+    sent: int = 0
 
 
 class ChatClient:
-    """A server as one event loop sees it; use it as an asynchronous context.
+    """A server, and how it has done so far. It is used for one chunk of clips at a time.
 
     Args:
         chat: the server.
-        pace: each request waits for its turn there, also those that `AsyncOpenAI` repeats.
-        sending: called with a request's name just before it is sent.
-
-    Raises:
-        EzAudioError: the package `openai` is not installed.
+        rules: what an answer has to obey.
     """
 
-    def __init__(self, chat: ChatSettings, pace: Pace, sending: Callable[[str], None]) -> None:
-        try:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-        except ImportError:
-            raise EzAudioError(
-                'language models need the package openai: pip install "ezaudio[captions]" brings it'
-            ) from None
-        self._chat, self._pace, self._sending = chat, pace, sending
-        self._tokens: dict[str, int] = {}
-        self.heard = False
-        """True as soon as the server has sent anything."""
-        hooks = {"request": [self._before], "response": [self._after]}
-        self._client: AsyncOpenAI = AsyncOpenAI(
-            api_key=os.environ.get(chat.api_key_env) or "none",
-            base_url=chat.base_url,
-            timeout=chat.timeout_s,
-            http_client=DefaultAsyncHttpxClient(event_hooks=hooks),
-        )
-
-    async def __aenter__(self) -> ChatClient:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._client.close()
+    def __init__(self, chat: ChatSettings, rules: Rules) -> None:
+        self._chat, self._rules = chat, rules
+        self._pace = Pace(chat.requests_per_minute, chat.tokens_per_minute)
+        self._reached = False
+        self._failed_in_a_row = 0
 
     async def ask(
-        self, name: str, request: Request, messages: list[Any], *, max_retries: int
-    ) -> Reply:
-        """Send a question and wait for what comes.
+        self, requests: Mapping[str, tuple[Request, Answer]], bench: Bench
+    ) -> dict[str, Answer]:
+        """Ask about every clip of a chunk.
 
         Args:
-            name: of the request, its `Idempotency-Key`.
-            request: for the tokens that it takes.
-            messages: of the request.
-            max_retries: how often it is repeated when the server or the line to it fails.
+            requests: by their keys, each with what came of it in earlier runs.
+            bench: where answers are kept, and what may be spent.
+
+        Raises:
+            EzAudioError: the server refuses the key or the model, or fails too often in a row.
         """
-        self._tokens[name] = request.tokens()
+        self._slots = asyncio.Semaphore(self._chat.concurrency)
+        self._budget = Budget(bench.most_requests, bench.most_cost)
+        self._calls: dict[str, _Call] = {}
+        self._answers = Answers(bench.answers)
         try:
-            answer = await self._client.with_options(
-                max_retries=max_retries
+            async with _open_ai(self._chat, self._before, self._after) as self._openai:
+                tasks = {
+                    key: asyncio.create_task(self._answer(key, request, list(known.failures)))
+                    for key, (request, known) in requests.items()
+                }
+                await self._finish(tasks.values())
+                return {key: task.result() for key, task in tasks.items()}
+        finally:
+            self._answers.close()
+
+    async def _finish(self, tasks: Collection[asyncio.Task[Answer]]) -> None:
+        """Wait for all; after an error or Ctrl-C only for requests that are under way, since they
+        have been paid for.
+        """
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            await self._budget.stop()
+            _, late = await asyncio.wait(tasks, timeout=2 * self._chat.timeout_s)
+            for task in late:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _answer(self, key: str, request: Request, failures: list[Attempt]) -> Answer:
+        """Ask about one clip until an answer may be a caption, or no try is left."""
+        tries = failures[-1].number if failures else 0
+        kind = "refused"
+        while tries < self._chat.most_tries and kind != "never":
+            async with self._slots:
+                try:
+                    messages = await asyncio.to_thread(request.messages)
+                except AudioFileError as error:
+                    return Answer(None, (*failures, Attempt("unreadable audio", str(error))))
+                reply, sent = await self._try(f"{key}-{tries + 1}", request, messages, tries)
+            if reply is None:
+                return Answer(None, tuple(failures), finished=False)
+            kind, tries = reply.kind, tries + sent
+            if kind == "answer":
+                created = self._answers.keep(key, reply.text, reply.model)
+                return Answer(reply.text, tuple(failures), reply.model, created)
+            failures.append(Attempt(reply.reason, reply.text, tries))
+            if kind != "failed":
+                self._answers.refuse(key, failures[-1])
+        # A server that failed may answer in another run; what it refused it would refuse again.
+        created = 0.0 if kind == "failed" else self._answers.keep(key, None)
+        return Answer(None, tuple(failures), created=created)
+
+    async def _try(
+        self, name: str, request: Request, messages: list[Any], tries: int
+    ) -> tuple[Reply | None, int]:
+        """Send a request, again when the server fails; give what came, and how many were sent.
+
+        Raises:
+            EzAudioError: the server has to be given up.
+        """
+        price_in, price_out = self._chat.prices()
+        tokens = request.tokens()
+        call = _Call(tokens, tokens * price_in + self._chat.top_answer_tokens * price_out)
+        wanted = max(1, min(self._chat.most_tries - tries, self._patience()))
+        granted = await self._budget.take(wanted, call.highest_cost)
+        if not granted:
+            return None, 0
+        self._calls[name] = call
+        try:
+            answer = await self._openai.with_options(
+                max_retries=granted - 1
             ).chat.completions.create(
                 model=self._chat.model,
                 messages=messages,
@@ -159,21 +188,30 @@ class ChatClient:
                 max_tokens=self._chat.top_answer_tokens,
                 extra_headers={"Idempotency-Key": name},
             )
-            return _read(answer)
+            reply = reply_of(answer, self._rules)
         except EzAudioError:  # the request could not be noted
             raise
         except Exception as error:  # whatever a server may have sent
-            return _failure(error)
-        finally:
-            del self._tokens[name]
+            reply = reply_of_error(error)
+        guessed = (tokens, 0) if reply.kind == "answer" else (0, 0)
+        tokens_in, tokens_out = reply.tokens or guessed
+        cost = tokens_in * price_in + tokens_out * price_out
+        await self._budget.give_back(granted - max(1, call.sent), call.highest_cost - cost)
+        self._answers.settle(name, cost)
+        self._judge_server(reply, call.sent)
+        return reply, max(1, call.sent)
 
     async def _before(self, request: Any) -> None:
+        """Wait for a request's turn and note it; also for one that is repeated by `AsyncOpenAI`."""
         name = request.headers["Idempotency-Key"]
-        await self._pace.turn(self._tokens[name])
-        self._sending(name)
+        call = self._calls[name]
+        await self._pace.turn(call.tokens)
+        call.sent += 1
+        self._answers.sent(name, call.highest_cost)
 
     async def _after(self, response: Any) -> None:
-        self.heard = True
+        """Hold all requests where the server asks for it."""
+        self._reached = True
         if (wait_s := retry_after_s(response.headers)) is not None and response.status_code >= 400:
             self._pace.hold(wait_s)
         # A body that trickles in never runs into the time limit of a single read.
@@ -181,51 +219,32 @@ class ChatClient:
         if response.status_code == 429 and b"insufficient_quota" in body:
             response.headers["x-should-retry"] = "false"
 
+    def _patience(self) -> int:
+        """Requests that may still fail; 0 when the server is to be given up."""
+        most = self._chat.give_up_after
+        return (most if self._reached else min(most, _UNREACHED)) - self._failed_in_a_row
 
-def _read(answer: Any) -> Reply:
-    """Take an answer apart; a server may have sent anything."""
+    def _judge_server(self, reply: Reply, sent: int) -> None:
+        """Give the server up where it refuses everything, or fails too often in a row."""
+        self._failed_in_a_row = self._failed_in_a_row + sent if reply.unwell else 0
+        if reply.kind == "fatal":
+            raise EzAudioError(f"{reply.reason}: {reply.text}")
+        if self._patience() <= 0:
+            often = f"{self._failed_in_a_row} requests in a row failed"
+            raise EzAudioError(f"{often}, the last with {reply.reason}: {reply.text}")
+
+
+def _open_ai(chat: ChatSettings, before: Any, after: Any) -> Any:
     try:
-        usage = getattr(answer, "usage", None)
-        tokens = None
-        if usage is not None:
-            tokens = (int(usage.prompt_tokens), int(usage.completion_tokens))
-        choice = answer.choices[0]
-        text, refusal = choice.message.content, getattr(choice.message, "refusal", None)
-        model = str(answer.model or "")
-    except (AttributeError, IndexError, TypeError, ValueError, KeyError):
-        return Reply("refused", reason="malformed answer", detail=shortened(repr(answer)))
-    reason, detail = "", text
-    if choice.finish_reason == "content_filter" or refusal:
-        reason, detail = "refusal", refusal
-    elif choice.finish_reason == "length":
-        reason = "cut off"
-    elif text is not None and not isinstance(text, str):
-        reason = "malformed answer"
-    if reason:
-        return Reply("refused", reason=reason, detail=shortened(str(detail or "")), tokens=tokens)
-    return Reply("answer", text or "", tokens=tokens, model=model)
-
-
-def _failure(error: Exception) -> Reply:
-    from openai import APIConnectionError, APIStatusError, APITimeoutError
-
-    detail = shortened(str(error) or type(error).__name__)
-    if isinstance(error, APIStatusError):
-        return _status(error.status_code, detail)
-    if isinstance(error, APITimeoutError | TimeoutError | asyncio.TimeoutError):
-        return Reply("failed", reason="time-out", detail=detail, unwell=True)
-    if isinstance(error, APIConnectionError):
-        detail = shortened(f"{detail} {error.__cause__ or ''}".strip())
-        return Reply("failed", reason="connection failed", detail=detail, unwell=True)
-    detail = shortened(f"{type(error).__name__}: {error}")
-    return Reply("refused", reason="malformed answer", detail=detail)
-
-
-def _status(status: int, detail: str) -> Reply:
-    if status in _HOPELESS:
-        return Reply("fatal", reason=f"the server {_HOPELESS[status]}", detail=detail)
-    if status == 429 and "insufficient_quota" in detail:
-        return Reply("fatal", reason="the account has no quota left", detail=detail)
-    if status in (408, 409, 425, 429) or status >= 500:
-        return Reply("failed", reason=f"HTTP {status}", detail=detail, unwell=status >= 500)
-    return Reply("never", reason=f"HTTP {status}", detail=detail)
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+    except ImportError:
+        raise EzAudioError(
+            'language models need the package openai: pip install "ezaudio[captions]" brings it'
+        ) from None
+    hooks = {"request": [before], "response": [after]}
+    return AsyncOpenAI(
+        api_key=os.environ.get(chat.api_key_env) or "none",
+        base_url=chat.base_url,
+        timeout=chat.timeout_s,
+        http_client=DefaultAsyncHttpxClient(event_hooks=hooks),
+    )

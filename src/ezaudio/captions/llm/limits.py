@@ -1,4 +1,4 @@
-"""How fast and how much may be asked: rate limits, the budget, and when a server is given up."""
+"""How fast and how much may be asked: rate limits, a server's wish to wait, the budget."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 from collections.abc import Mapping
 
 _LONGEST_HOLD_S = 3600.0
-_UNREACHED = 3
-"""Failed requests that are enough to give up a server that has never answered."""
 
 
 class Pace:
@@ -90,25 +88,6 @@ class Budget:
 
     def _covers(self, cost: float) -> bool:
         return self._requests >= 1 and cost <= self._cost
-
-
-class Patience:
-    """Counts failed requests in a row.
-
-    Args:
-        give_up_after: so many are enough.
-    """
-
-    def __init__(self, give_up_after: int) -> None:
-        self._give_up_after = give_up_after
-        self.reached = False
-        self.failed = 0
-
-    @property
-    def left(self) -> int:
-        """Requests that may still fail; 0 when the server is to be given up."""
-        most = self._give_up_after if self.reached else min(self._give_up_after, _UNREACHED)
-        return max(0, most - self.failed)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

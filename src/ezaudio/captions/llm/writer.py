@@ -13,10 +13,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from ezaudio.captions.llm.answers import Answers
-from ezaudio.captions.llm.client import Request
-from ezaudio.captions.llm.limits import Budget, Pace, Patience
-from ezaudio.captions.llm.session import Session
+from ezaudio.captions.llm.client import ChatClient, Request
 from ezaudio.captions.llm.settings import ChatSettings
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import Item, digest
@@ -63,8 +60,7 @@ class LanguageModelWriter:
         self.prompt_hash = prompt.hash
         self.chat = chat
         self._prompt, self._rules, self._ask = prompt, rules, ask
-        self._pace = Pace(chat.requests_per_minute, chat.tokens_per_minute)
-        self._patience = Patience(chat.give_up_after)
+        self._client = ChatClient(chat, rules)
 
     def request(self, item: Item) -> Request | None:
         """Make the request about a clip; None where there is nothing to ask about."""
@@ -108,7 +104,7 @@ class LanguageModelWriter:
         }
         if waiting:
             self.chat.require_key()
-            answers |= _run(self._ask_all(waiting, bench))
+            answers |= _run(self._client.ask(waiting, bench))
         return [
             _outcome(answers[key]) if key else Outcome(failures=(Attempt("nothing to ask about"),))
             for key in keys
@@ -116,17 +112,6 @@ class LanguageModelWriter:
 
     def close(self) -> None:
         """Nothing is held between chunks."""
-
-    async def _ask_all(
-        self, waiting: Mapping[str, tuple[Request, Answer]], bench: Bench
-    ) -> dict[str, Answer]:
-        answers = Answers(bench.answers)
-        try:
-            budget = Budget(bench.most_requests, bench.most_cost)
-            limits = (self._pace, self._patience, answers, budget)
-            return await Session(self.chat, self._rules, *limits).ask(waiting)
-        finally:
-            answers.close()
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
