@@ -208,3 +208,33 @@ def test_long_sounds_are_not_all_in_memory_at_once(
         executor=executor_from("local"),
     )  # fmt: skip
     assert (heard, found.pairs) == ([2, 1], 3)
+
+
+def test_a_recording_that_was_replaced_gets_the_score_of_what_it_holds_now(
+    clap: Path, tmp_path: Path
+) -> None:
+    for number in range(2):
+        write_audio(tmp_path / f"{number}.wav", sound(number, 0.6), RATE_HZ)
+    rows = [record(f"c{number}", CAPTIONS[0], f"{number}.wav") for number in range(2)]
+    write_set(tmp_path / "set", rows, rows_per_part=1)
+    assert filtered(tmp_path, tmp_path / "out", clap, threshold=-1.0).heard == 2
+    write_audio(tmp_path / "1.wav", sound(9, 0.6), RATE_HZ)
+    assert filtered(tmp_path, tmp_path / "out", clap, threshold=-1.0).heard == 1
+    filtered(tmp_path, tmp_path / "fresh", clap, threshold=-1.0)
+    again, fresh = (
+        [found.score for found in CaptionSet(tmp_path / name).records()]
+        for name in ("out", "fresh")
+    )
+    assert again == fresh
+
+
+def test_scores_in_another_precision_are_made_anew(given: Path, clap: Path, tmp_path: Path) -> None:
+    filtered(given, tmp_path, clap, threshold=-1.0)
+    score = ScoreSettings(
+        clap=ClapConfig(path=str(clap)), audio_root=str(given), device="cpu", dtype="bfloat16"
+    )
+    summary = filter_set(
+        given / "set", tmp_path, settings=FilterSettings(score=score),
+        executor=executor_from("local"),
+    )  # fmt: skip
+    assert summary.heard == 3

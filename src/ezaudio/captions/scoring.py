@@ -1,7 +1,7 @@
 """How well each caption fits its sound: the cosine of their CLAP vectors, shard by shard.
 
-A scored shard carries the hash of the shard that it was made from and of the model: what was scored
-already is passed over. Sounds are heard once, however many captions they have.
+A scored shard carries a hash of the shard that it was made from, of the model, and of the size and
+time of the sound files: what was scored already is passed over. Sounds are heard once, however many captions they have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.record import CaptionRecord, Failure, now, shortened
+from ezaudio.captions.record import CaptionRecord, Failure, digest, file_state, now, shortened
 from ezaudio.captions.shards import CaptionSet, read_facts, read_rows, write_rows
 from ezaudio.captions.vectors import VectorCache, Vectors
 from ezaudio.checkpoints import sha256_file
@@ -184,13 +184,14 @@ class Scorer:
     def __call__(self, task: ScoreTask) -> Scored:
         """Score a shard; records keep their order."""
         target = self._target.part(task.index, "scored")
-        origin = f"{sha256_file(task.part)} {self._clap.sha256} {self._settings.audio_root}"
+        records = list(read_rows(Path(task.part), CaptionRecord))
+        files = sorted({record.audio for record in records})
+        origin = self._origin(task.part, files)
         facts = read_facts(target) or {}
         if facts.get("origin") == origin:
             return Scored(task.index, facts["scored"], facts["without"], heard=0, passed_over=True)
-        records = list(read_rows(Path(task.part), CaptionRecord))
         before = self._cache.misses
-        sounds, reasons = self._listener.sounds(sorted({record.audio for record in records}))
+        sounds, reasons = self._listener.sounds(files)
         heard = self._cache.misses - before
         scores = self._scores(records, sounds)
         scored = [
@@ -202,6 +203,12 @@ class Scorer:
         counts = {"scored": len(records) - without, "without": without}
         write_rows(target, scored, CaptionRecord, {"origin": origin, **counts})
         return Scored(task.index, **counts, heard=heard, passed_over=False)
+
+    def _origin(self, part: str, files: Sequence[str]) -> str:
+        """Hash what the scores of a shard depend on: records, sound files and model."""
+        root = Path(self._settings.audio_root)
+        states = [(file, file_state(root / file) if file else "") for file in files]
+        return digest(sha256_file(part), self._clap.sha256, self._settings.dtype, str(root), states)
 
     def _scores(
         self, records: Sequence[CaptionRecord], sounds: dict[str, Vectors]
