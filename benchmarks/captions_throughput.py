@@ -29,7 +29,7 @@ from ezaudio.captions.statistics import statistics_of
 PARTS = {
     "reading the input": ("tables.py", "strong_labels.py", "audiocaps.py", "names.py"),
     "writing sentences": ("sentences.py", "timeline.py", "phrases.py"),
-    "language, profanity": ("flags.py",),
+    "language, profanity": ("record.py",),
     "hashes of chunks": ("record.py",),
     "parquet": ("shards.py", "parquet", "pyarrow"),
     "duplicates": ("seen.py", "dedup.py"),

@@ -16,7 +16,7 @@ from ezaudio.audio import read_audio, write_audio
 from ezaudio.captions import scoring
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.filter import FilterSettings, FilterSummary, filter_set
-from ezaudio.captions.histogram import THRESHOLDS, bin_of, reached
+from ezaudio.captions.statistics import THRESHOLDS, bin_of, reached
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.report import write_report
 from ezaudio.captions.scoring import ScoreSettings

@@ -111,7 +111,7 @@ def label(
     """
     target = CaptionSet(folder.absolute())
     sets = [path for path in inputs if path.is_dir()]
-    with claimed(target, source.kind, given=sets):
+    with claimed(target, source.kind, sources=sets):
         run = _Run(source, inputs, target, settings, executor, progress)
         try:
             return run.do()
@@ -193,11 +193,11 @@ class _Run:
             sounds = (file_state(self.source.path_of(item)) for item in items)
             salt = (fingerprint, *(f"{line.where} {line.reason}" for line in bad), *sounds)
             chunk_hash = digest_of_items(items, salt)
-            facts = read_facts(self.target.part(index)) or {}
-            done = facts.get("finished") and facts.get("hash") == chunk_hash
-            if done and not (self.settings.retry_failed and facts.get("without")):
+            shard_facts = read_facts(self.target.part(index)) or {}
+            done = shard_facts.get("finished") and shard_facts.get("hash") == chunk_hash
+            if done and not (self.settings.retry_failed and shard_facts.get("without")):
                 self.passed_over += 1
-                self.captions += facts.get("captions", 0)
+                self.captions += shard_facts.get("captions", 0)
                 self._tell()
                 continue
             yield self._task(index, items, bad, chunk_hash)
@@ -249,17 +249,17 @@ def _write_card(
 
 def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
     """Add up what the shards say."""
-    facts = [read_facts(part) or {} for part in target.parts()]
+    shards = [read_facts(part) or {} for part in target.parts()]
     reasons: Counter[str] = Counter()
-    for fact in facts:
-        reasons.update(fact.get("reasons", {}))
+    for shard in shards:
+        reasons.update(shard.get("reasons", {}))
     return Summary(
-        clips=sum(fact.get("clips", 0) for fact in facts),
-        captions=sum(fact.get("captions", 0) for fact in facts),
-        without=sum(fact.get("without", 0) for fact in facts),
-        bad_lines=sum(fact.get("bad_lines", 0) for fact in facts),
+        clips=sum(shard.get("clips", 0) for shard in shards),
+        captions=sum(shard.get("captions", 0) for shard in shards),
+        without=sum(shard.get("without", 0) for shard in shards),
+        bad_lines=sum(shard.get("bad_lines", 0) for shard in shards),
         reasons=dict(reasons.most_common()),
-        finished=all(fact.get("finished") for fact in facts),
+        finished=all(shard.get("finished") for shard in shards),
         passed_over=passed_over,
         requests=spent.requests,
         cost=round(spent.cost, 6),
@@ -269,10 +269,10 @@ def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
 
 def _no_clip(inputs: Sequence[Path], summary: Summary) -> InputError:
     """Say why an input gives nothing to caption."""
-    given = ", ".join(str(path) for path in inputs)
+    paths = ", ".join(str(path) for path in inputs)
     why = next(iter(summary.reasons), "")
-    found = f"; {summary.bad_lines} bad lines, most often: {why}" if why else ""
-    return InputError("input", given, f"files or folders with at least one clip{found}")
+    bad_lines = f"; {summary.bad_lines} bad lines, most often: {why}" if why else ""
+    return InputError("input", paths, f"files or folders with at least one clip{bad_lines}")
 
 
 class _Budget:
@@ -312,11 +312,11 @@ def _chunks(
 ) -> Iterator[tuple[list[Item], list[BadLine]]]:
     items: list[Item] = []
     bad: list[BadLine] = []
-    for found in source.items_of(inputs):
-        if isinstance(found, BadLine):
-            bad.append(found)
+    for row in source.items_of(inputs):
+        if isinstance(row, BadLine):
+            bad.append(row)
         else:
-            items.append(found)
+            items.append(row)
         if len(items) + len(bad) >= size:
             yield items, bad
             items, bad = [], []

@@ -76,15 +76,15 @@ def dedup_set(
             other captions, or the sounds of the sets lie in different folders.
         OutputError: the new folder cannot be written.
     """
-    given, made = [CaptionSet(source) for source in sources], CaptionSet(target)
-    for one in given:
-        one.require()
+    sets, new_set = [CaptionSet(source) for source in sources], CaptionSet(target)
+    for caption_set in sets:
+        caption_set.require()
     settings = settings.model_copy(update={"audio_root": common_root(sources, settings.audio_root)})
-    with claimed(made, "dedup", given=sources):
-        made.write_card({"format": 1, "source": "dedup", "finished": False})
-        made.drop_parts_from(0)
-        records = (record for one in given for record in one.records())
-        summary = _sieve(records, made, settings, progress)
+    with claimed(new_set, "dedup", sources=sources):
+        new_set.write_card({"format": 1, "source": "dedup", "finished": False})
+        new_set.drop_parts_from(0)
+        records = (record for caption_set in sets for record in caption_set.records())
+        summary = _sieve(records, new_set, settings, progress)
         card = {
             "format": 1,
             "source": "dedup",
@@ -94,18 +94,18 @@ def dedup_set(
             "counts": {name: getattr(summary, name) for name in DedupSummary.__slots__},
             "finished": True,
         }
-        made.write_card(card)
+        new_set.write_card(card)
     return summary
 
 
 def _sieve(
     records: Iterable[CaptionRecord],
-    made: CaptionSet,
+    new_set: CaptionSet,
     settings: DedupSettings,
     progress: Callable[[int, int], None] | None,
 ) -> DedupSummary:
     """Write what is new, and note what is not."""
-    writer, failures = SetWriter(made), _Failures(made)
+    writer, failures = SetWriter(new_set), _Failures(new_set)
     read = 0
     with Seen() as seen:
         look = _Look(settings, seen)
@@ -126,8 +126,8 @@ def _sieve(
 class _Failures:
     """Notes what was dropped, a part at a time."""
 
-    def __init__(self, made: CaptionSet) -> None:
-        self._made, self._rows, self._next = made, list[Failure](), 0
+    def __init__(self, new_set: CaptionSet) -> None:
+        self._new_set, self._rows, self._next = new_set, list[Failure](), 0
         self.reasons: Counter[str] = Counter()
 
     def add(self, record: CaptionRecord, reason: str, of: str) -> None:
@@ -139,7 +139,7 @@ class _Failures:
 
     def flush(self) -> None:
         if self._rows:
-            write_rows(self._made.part(self._next, "failures"), self._rows, Failure)
+            write_rows(self._new_set.part(self._next, "failures"), self._rows, Failure)
             self._next, self._rows = self._next + 1, []
 
 

@@ -53,11 +53,11 @@ def estimate(source: Source, inputs: Sequence[Path], folder: Path) -> Estimate:
     counts = _Counts(asker, folder_of_answers if folder_of_answers.exists() else None)
     clips = bad_lines = 0
     try:
-        for found in source.items_of(inputs):
-            clips += not isinstance(found, BadLine)
-            bad_lines += isinstance(found, BadLine)
-            if isinstance(found, Item):
-                counts.add(found)
+        for row in source.items_of(inputs):
+            clips += not isinstance(row, BadLine)
+            bad_lines += isinstance(row, BadLine)
+            if isinstance(row, Item):
+                counts.add(row)
         counts.settle()
     finally:
         counts.close()

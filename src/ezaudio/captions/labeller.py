@@ -7,8 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ezaudio.captions.flags import is_profane, language_of
-from ezaudio.captions.record import BadLine, CaptionRecord, Failure, Item, now, shortened
+from ezaudio.captions.record import (
+    BadLine,
+    CaptionRecord,
+    Failure,
+    Item,
+    is_profane,
+    language_of,
+    now,
+    shortened,
+)
 from ezaudio.captions.shards import CaptionSet, write_rows
 from ezaudio.captions.writer import Answer, Attempt, Bench, Outcome, Source, Writer
 

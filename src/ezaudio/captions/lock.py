@@ -17,7 +17,7 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def claimed(target: CaptionSet, kind: str, *, given: Sequence[Path] = ()) -> Iterator[None]:
+def claimed(target: CaptionSet, kind: str, *, sources: Sequence[Path] = ()) -> Iterator[None]:
     """Take hold of a folder, in order to write a caption set into it.
 
     After an error, a folder that was made here and got neither captions nor answers is removed.
@@ -25,18 +25,18 @@ def claimed(target: CaptionSet, kind: str, *, given: Sequence[Path] = ()) -> Ite
     Args:
         target: it is made when it is not there.
         kind: what `set.json` is to say about its source.
-        given: sets that are read meanwhile.
+        sources: sets that are read meanwhile.
 
     Raises:
         InputError: the folder is one of those that are read, or holds captions of another kind.
         OutputError: it cannot be written, or another run works on it.
     """
-    if target.folder.resolve() in [path.resolve() for path in given]:
+    if target.folder.resolve() in [path.resolve() for path in sources]:
         raise InputError("output", str(target.folder), "another folder than the set that is read")
-    own = target.read_card().get("source", kind)
-    if own != kind:
+    source = target.read_card().get("source", kind)
+    if source != kind:
         raise InputError(
-            "output", str(target.folder), f"a new folder; this one holds {own} captions"
+            "output", str(target.folder), f"a new folder; this one holds {source} captions"
         )
     fresh = not target.folder.exists()
     with _locked(target.folder):

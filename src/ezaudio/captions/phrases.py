@@ -57,14 +57,14 @@ def _table() -> Mapping[str, tuple[Phrase, ...]]:
 
 
 def _phrase(wording: str) -> Phrase:
-    found = _VERB.search(wording)
-    if found is None:
+    verb = _VERB.search(wording)
+    if verb is None:
         plain = wording.removesuffix("*")
-        verb = "are heard" if wording.endswith("*") else "is heard"
-        return Phrase(plain, f"{plain} {verb}", verbal=False)
-    stem, plural, ending = found.groups()
+        is_heard = "are heard" if wording.endswith("*") else "is heard"
+        return Phrase(plain, f"{plain} {is_heard}", verbal=False)
+    stem, plural, ending = verb.groups()
     participle, finite = _forms(stem, ending, plural=bool(plural))
-    before, after = wording[: found.start()], wording[found.end() :]
+    before, after = wording[: verb.start()], wording[verb.end() :]
     return Phrase(before + participle + after, before + finite + after, verbal=True)
 
 

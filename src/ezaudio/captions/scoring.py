@@ -187,9 +187,11 @@ class Scorer:
         records = list(read_rows(Path(task.part), CaptionRecord))
         files = sorted({record.audio for record in records})
         origin = self._origin(task.part, files)
-        facts = read_facts(target) or {}
-        if facts.get("origin") == origin:
-            return Scored(task.index, facts["scored"], facts["without"], heard=0, passed_over=True)
+        shard_facts = read_facts(target) or {}
+        if shard_facts.get("origin") == origin:
+            return Scored(
+                task.index, shard_facts["scored"], shard_facts["without"], heard=0, passed_over=True
+            )
         before = self._cache.misses
         sounds, reasons = self._listener.sounds(files)
         heard = self._cache.misses - before
@@ -217,8 +219,8 @@ class Scorer:
         keys = [self._cache.key(b"text\0" + text.encode()) for text in captions]
 
         def read(missing: list[int]) -> Vectors:
-            found: Vectors = self._clap.embed_text([captions[i] for i in missing]).cpu().numpy()
-            return found
+            vectors: Vectors = self._clap.embed_text([captions[i] for i in missing]).cpu().numpy()
+            return vectors
 
         texts = dict(zip(captions, self._cache.vectors(keys, read), strict=True))
         return [

@@ -148,8 +148,8 @@ def root_from(inputs: list[Path], audio: str) -> str:
     from ezaudio.captions.shards import common_root
 
     first = inputs[0]
-    found = common_root([path for path in inputs if path.is_dir()], audio)
-    return os.path.abspath(found or (first if first.is_dir() else first.parent))
+    root = common_root([path for path in inputs if path.is_dir()], audio)
+    return os.path.abspath(root or (first if first.is_dir() else first.parent))
 
 
 def root_of(given: Sequence[Path], audio: str) -> str:
@@ -171,14 +171,14 @@ def tell_estimate(source: Source, inputs: list[Path], output: Path, *, quiet: bo
     """Say on stderr what a run would ask for; True when it would spend money."""
     from ezaudio.captions.estimate import estimate
 
-    found = estimate(source, inputs, output)
-    price = f"about {_money(found.cost)}" if found.priced else PRICE_UNKNOWN
+    expected = estimate(source, inputs, output)
+    price = f"about {_money(expected.cost)}" if expected.priced else PRICE_UNKNOWN
     if not quiet:
         note(
-            f"{found.clips:,} clips, {found.bad_lines:,} bad lines; {found.requests:,} requests, "
-            f"{found.tokens:,} tokens, {price}"
+            f"{expected.clips:,} clips, {expected.bad_lines:,} bad lines; {expected.requests:,} requests, "
+            f"{expected.tokens:,} tokens, {price}"
         )
-    return bool(found.requests) and not (found.priced and found.cost == 0)
+    return bool(expected.requests) and not (expected.priced and expected.cost == 0)
 
 
 def _money(cost: float) -> str:
@@ -258,8 +258,8 @@ def later_steps(options: RunOptions, root: str, *, dedup: bool) -> Later:
     manifest = None if options.manifest is None else Path(options.manifest)
     if manifest is not None:
         writer_of(manifest)
-    for place in filter(None, (report, manifest)):
-        require_writable(place)
+    for target in filter(None, (report, manifest)):
+        require_writable(target)
     if options.clap is not None:
         require_model(chosen.score.clap)
     return Later(
@@ -292,9 +292,9 @@ def filter_step(
     from ezaudio.captions.filter import filter_set
 
     with show.counting("pairs scored, sounds heard") as progress:
-        found = filter_set(given, output, settings=settings, executor=executor, progress=progress)
+        summary = filter_set(given, output, settings=settings, executor=executor, progress=progress)
     bins = ("histogram", "by_source")
-    show({name: value for name, value in asdict(found).items() if name not in bins})
+    show({name: value for name, value in asdict(summary).items() if name not in bins})
     return output
 
 
@@ -303,8 +303,8 @@ def dedup_step(given: Sequence[Path], output: Path, settings: DedupSettings, sho
     from ezaudio.captions.dedup import dedup_set
 
     with show.counting("captions read, kept") as progress:
-        found = dedup_set(given, output, settings=settings, progress=progress)
-    show(asdict(found))
+        summary = dedup_set(given, output, settings=settings, progress=progress)
+    show(asdict(summary))
     return output
 
 

@@ -79,14 +79,14 @@ class Answers:
         refused: dict[str, dict[int, Attempt]] = {}
         answered: dict[str, tuple[str | None, str, float]] = {}
         for begin in range(0, len(keys), _MOST_VARIABLES):
-            some = keys[begin : begin + _MOST_VARIABLES]
-            among = f"WHERE key IN ({','.join('?' * len(some))})"
+            batch = keys[begin : begin + _MOST_VARIABLES]
+            among = f"WHERE key IN ({','.join('?' * len(batch))})"
             for file in self._files:
                 for key, number, reason, detail in file.execute(
-                    f"SELECT * FROM refused {among}", some
+                    f"SELECT * FROM refused {among}", batch
                 ):
                     refused.setdefault(key, {})[number] = Attempt(reason, detail, number)
-                for key, *answer in file.execute(f"SELECT * FROM answer {among}", some):
+                for key, *answer in file.execute(f"SELECT * FROM answer {among}", batch):
                     if answered.get(key, (None,))[0] is None:
                         answered[key] = (answer[0], answer[1], answer[2])
         known: dict[str, Answer] = {}
