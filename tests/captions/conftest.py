@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tests.captions.chat_server import ChatServer
 
-from ezaudio.captions.build import RunSettings, Summary, label
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.record import CaptionRecord
-from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.run import RunSettings, Summary, label
 from ezaudio.captions.sources import source_from
+from ezaudio.captions.store import CaptionSet
 
 HEADER = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"
 

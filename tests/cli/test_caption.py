@@ -12,8 +12,8 @@ from tests.captions.test_dedup import sound
 from tests.tiny_clap import write_tiny_clap
 
 from ezaudio.audio import write_audio
-from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.sources import SOURCES
+from ezaudio.captions.store import CaptionSet
 from ezaudio.data.manifest import read_manifest
 
 HEADER = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"

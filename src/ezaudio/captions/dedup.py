@@ -2,7 +2,7 @@
 
 The same words under different recordings are no duplicates: many dogs bark. Captions are compared
 within their clip, or within the whole set where that is asked for. Clips with the same sound
-become one clip, which keeps the captions of both. What was seen is kept on disk.
+become one clip, which keeps the captions of both. What came before is kept on disk.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from ezaudio.captions.dedup_index import CaptionIndex, DedupIndex, SoundIndex
 from ezaudio.captions.lock import claimed
 from ezaudio.captions.record import CaptionRecord, Failure, now
-from ezaudio.captions.seen import Seen, SoundsSeen, TextsSeen
-from ezaudio.captions.shards import CaptionSet, SetWriter, common_root, write_rows
+from ezaudio.captions.store import CaptionSet, SetWriter, common_root, write_rows
 from ezaudio.config import Config
 
 _FAILURES_A_PART = 20_000
@@ -107,8 +107,8 @@ def _sieve(
     """Write what is new, and note what is not."""
     writer, failures = SetWriter(new_set), _Failures(new_set)
     read = 0
-    with Seen() as seen:
-        look = _Look(settings, seen)
+    with DedupIndex() as index:
+        look = _Look(settings, index)
         for record in records:
             read += 1
             joined, notes = look(record)
@@ -144,12 +144,12 @@ class _Failures:
 
 
 class _Look:
-    """Compares records with what was seen before."""
+    """Compares records with what came before."""
 
-    def __init__(self, settings: DedupSettings, seen: Seen) -> None:
+    def __init__(self, settings: DedupSettings, index: DedupIndex) -> None:
         self._settings = settings
-        self._texts = TextsSeen(seen, settings.similarity, across=settings.within == "set")
-        self._sounds = SoundsSeen(seen, Path(settings.audio_root), near=settings.sounds == "near")
+        self._texts = CaptionIndex(index, settings.similarity, across=settings.within == "set")
+        self._sounds = SoundIndex(index, Path(settings.audio_root), near=settings.sounds == "near")
 
     def __call__(self, record: CaptionRecord) -> tuple[CaptionRecord | None, list[tuple[str, str]]]:
         """Give the record to keep, or None, and what was noticed: why, and of what it is a copy."""

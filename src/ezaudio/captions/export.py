@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ezaudio.captions.shards import CaptionSet, arrow
+from ezaudio.captions.store import CaptionSet, arrow
 from ezaudio.captions.tables import Grouped
 from ezaudio.checkpoints import atomic_write
 from ezaudio.config import Config

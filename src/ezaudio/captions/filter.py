@@ -19,8 +19,8 @@ from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.lock import claimed
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
-from ezaudio.captions.shards import CaptionSet, SetWriter, read_rows
 from ezaudio.captions.statistics import BINS, THRESHOLDS, bin_of, reached
+from ezaudio.captions.store import CaptionSet, SetWriter, read_rows
 from ezaudio.captions.tables import Grouped
 from ezaudio.config import Config
 from ezaudio.errors import InputError

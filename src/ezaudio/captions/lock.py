@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ezaudio.captions.llm.answers import Answers
-from ezaudio.captions.shards import CaptionSet, rows_in
+from ezaudio.captions.store import CaptionSet, rows_in
 from ezaudio.errors import InputError, OutputError
 
 _LOCK = ".lock"

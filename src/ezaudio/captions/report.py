@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ezaudio.captions.record import CaptionRecord
-from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.statistics import (
     ORDER_WORDS,
     THRESHOLDS,
@@ -24,6 +23,7 @@ from ezaudio.captions.statistics import (
     reached,
     statistics_of,
 )
+from ezaudio.captions.store import CaptionSet
 from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import EzAudioError, InputError
 

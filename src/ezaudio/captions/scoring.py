@@ -1,7 +1,8 @@
 """How well each caption fits its sound: the cosine of their CLAP vectors, shard by shard.
 
 A scored shard carries a hash of the shard that it was made from, of the model, and of the size and
-time of the sound files: what was scored already is passed over. Sounds are heard once, however many captions they have.
+time of the sound files: what was scored already is passed over. Sounds are heard once, however many
+captions they have.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from ezaudio.captions.embedding_cache import EmbeddingCache, Vectors
 from ezaudio.captions.record import CaptionRecord, Failure, digest, file_state, now, shortened
-from ezaudio.captions.shards import CaptionSet, read_facts, read_rows, write_rows
-from ezaudio.captions.vectors import VectorCache, Vectors
+from ezaudio.captions.store import CaptionSet, read_facts, read_rows, write_rows
 from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.errors import AudioFileError
@@ -114,7 +115,7 @@ class Listener:
         settings: where the files lie, and how many windows are heard at once.
     """
 
-    def __init__(self, clap: Clap, cache: VectorCache, settings: ScoreSettings) -> None:
+    def __init__(self, clap: Clap, cache: EmbeddingCache, settings: ScoreSettings) -> None:
         self._clap, self._cache = clap, cache
         self._root, self._batch_size = Path(settings.audio_root), settings.batch_size
 
@@ -174,7 +175,7 @@ class Scorer:
         self._clap: Clap = settings.clap.build().to(device, getattr(torch, settings.dtype))
         self._settings, self._target = settings, target
         cache = Path(settings.cache) if settings.cache else target.folder / "cache"
-        self._cache = VectorCache(cache, f"{self._clap.sha256} {settings.dtype}")
+        self._cache = EmbeddingCache(cache, f"{self._clap.sha256} {settings.dtype}")
         self._listener = Listener(self._clap, self._cache, settings)
 
     def close(self) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ezaudio.captions.dedup_index import DedupIndex
 from ezaudio.captions.record import CaptionRecord, Failure
-from ezaudio.captions.seen import Seen
 
 BINS = 40
 """Bins from -1 to 1, 0.05 wide, so that the thresholds are edges of bins."""
@@ -103,10 +103,10 @@ def statistics_of(
         generator: chooses them.
     """
     statistics = Statistics()
-    with Seen() as seen:
+    with DedupIndex() as index:
         for record in records:
             statistics.captions += 1
-            statistics.clips += seen.first(record.clip_id)
+            statistics.clips += index.first(record.clip_id)
             _count_marks(statistics, record)
             _count_words(statistics, record.caption)
             _keep(statistics, record, pairs, generator)

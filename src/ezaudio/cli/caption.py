@@ -78,7 +78,7 @@ def run(
     With --dedup, --clap, --report and --manifest the other steps follow in one go: the filtered set
     lies in OUTPUT/filtered, and report and manifest are of the last step.
     """
-    from ezaudio.captions.build import require_access
+    from ezaudio.captions.run import require_access
 
     options = load_config(RunOptions, {k: v for k, v in given.items() if v is not None})
     captioner = source_of(source, options, settings or [], inputs)

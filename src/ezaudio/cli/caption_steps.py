@@ -19,11 +19,11 @@ from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 
 if TYPE_CHECKING:
+    from ezaudio.captions.base import Source
     from ezaudio.captions.dedup import DedupSettings
     from ezaudio.captions.executors import Executor
     from ezaudio.captions.export import ExportSettings
     from ezaudio.captions.filter import FilterSettings
-    from ezaudio.captions.writer import Source
 
 AUDIO_HELP = "Folder of the sound files; where the input lies, or what the set says."
 PRICE_UNKNOWN = "price not known (--set chat.price_in=)"
@@ -145,7 +145,7 @@ def root_from(inputs: list[Path], audio: str) -> str:
     """Folder of the sound files: the one that was given, what the sets say, or where the input
     lies.
     """
-    from ezaudio.captions.shards import common_root
+    from ezaudio.captions.store import common_root
 
     first = inputs[0]
     root = common_root([path for path in inputs if path.is_dir()], audio)
@@ -154,7 +154,7 @@ def root_from(inputs: list[Path], audio: str) -> str:
 
 def root_of(given: Sequence[Path], audio: str) -> str:
     """Folder of the sound files of sets: the one that was given, or what they say."""
-    from ezaudio.captions.shards import common_root
+    from ezaudio.captions.store import common_root
 
     return common_root(given, os.path.abspath(audio) if audio else "")
 
@@ -169,14 +169,14 @@ def executor_of(options: PlaceOptions) -> Executor:
 
 def tell_estimate(source: Source, inputs: list[Path], output: Path, *, quiet: bool) -> bool:
     """Say on stderr what a run would ask for; True when it would spend money."""
-    from ezaudio.captions.estimate import estimate
+    from ezaudio.captions.cost import estimate
 
     expected = estimate(source, inputs, output)
     price = f"about {_money(expected.cost)}" if expected.priced else PRICE_UNKNOWN
     if not quiet:
         note(
-            f"{expected.clips:,} clips, {expected.bad_lines:,} bad lines; {expected.requests:,} requests, "
-            f"{expected.tokens:,} tokens, {price}"
+            f"{expected.clips:,} clips, {expected.bad_lines:,} bad lines; "
+            f"{expected.requests:,} requests, {expected.tokens:,} tokens, {price}"
         )
     return bool(expected.requests) and not (expected.priced and expected.cost == 0)
 
@@ -198,7 +198,7 @@ def label_step(
     Raises:
         InputError: a budget ended before the clips did.
     """
-    from ezaudio.captions.build import OUT_OF_BUDGET, RunSettings, label
+    from ezaudio.captions.run import OUT_OF_BUDGET, RunSettings, label
 
     options, executor, retry_failed = how
     values = {name: getattr(options, name) for name in ("chunk", "max_requests", "max_cost")}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ezaudio.captions.base import Answer, Attempt
 from ezaudio.captions.llm.answers import Answers, Spent
-from ezaudio.captions.writer import Answer, Attempt
 from ezaudio.errors import OutputError
 
 

@@ -22,7 +22,7 @@ import ezaudio
 from ezaudio.captions.executors.job import Job
 from ezaudio.captions.executors.local import LocalExecutor
 from ezaudio.captions.llm.limits import Pace
-from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.store import CaptionSet
 from ezaudio.errors import EzAudioError, InputError
 
 Strong = Callable[[int], Path]
@@ -311,7 +311,7 @@ def test_a_notebook_whose_loop_runs_already_can_ask(tmp_path: Path, strong: Stro
 KILLED = """
 import json, sys
 from pathlib import Path
-from ezaudio.captions.build import RunSettings, label
+from ezaudio.captions.run import RunSettings, label
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.sources import source_from
 source, inputs, out = json.loads(sys.argv[1])

@@ -16,11 +16,11 @@ from tests.captions.conftest import run, table
 from tests.captions.test_dedup import sound
 
 from ezaudio.audio import write_audio
+from ezaudio.captions.base import Allowance, Source
 from ezaudio.captions.record import BadLine, Item
-from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.sources import source_from
 from ezaudio.captions.sources.audio_lm import AudioLM
-from ezaudio.captions.writer import Bench, Source
+from ezaudio.captions.store import CaptionSet
 from ezaudio.errors import CheckpointError, InputError
 
 SENTENCE = "a dog barks rain falls and then the door slams while wind blows over an old car"
@@ -199,5 +199,5 @@ def test_a_path_without_a_model_is_refused_in_one_line(clips: Path, tmp_path: Pa
 
 def test_a_clip_without_a_file_is_not_asked_about(tmp_path: Path) -> None:
     made = AudioLM(chat={"base_url": "http://localhost:1/v1"})
-    outcome = made.open().write([Item("x")], Bench(tmp_path / "j"))[0]
+    outcome = made.open().write([Item("x")], Allowance(tmp_path / "j"))[0]
     assert [attempt.reason for attempt in outcome.failures] == ["nothing to ask about"]

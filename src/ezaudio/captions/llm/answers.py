@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ezaudio.captions.writer import Answer, Attempt
+from ezaudio.captions.base import Answer, Attempt
 from ezaudio.errors import OutputError
 
 _SCHEMA = """

@@ -14,12 +14,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ezaudio.captions.base import Allowance, Answer, Attempt
 from ezaudio.captions.llm.answers import Answers
 from ezaudio.captions.llm.limits import Budget, Pace, retry_after_s
 from ezaudio.captions.llm.replies import Reply, reply_of, reply_of_error
 from ezaudio.captions.llm.settings import ChatSettings
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Answer, Attempt, Bench
 from ezaudio.errors import AudioFileError, EzAudioError
 
 _AUDIO_HZ = 16_000
@@ -96,21 +96,21 @@ class ChatClient:
         self._failed_in_a_row = 0
 
     async def ask(
-        self, requests: Mapping[str, tuple[Request, Answer]], bench: Bench
+        self, requests: Mapping[str, tuple[Request, Answer]], allowance: Allowance
     ) -> dict[str, Answer]:
         """Ask about every clip of a chunk.
 
         Args:
             requests: by their keys, each with what came of it in earlier runs.
-            bench: where answers are kept, and what may be spent.
+            allowance: where answers are kept, and what may be spent.
 
         Raises:
             EzAudioError: the server refuses the key or the model, or fails too often in a row.
         """
         self._slots = asyncio.Semaphore(self._chat.concurrency)
-        self._budget = Budget(bench.most_requests, bench.most_cost)
+        self._budget = Budget(allowance.most_requests, allowance.most_cost)
         self._calls: dict[str, _Call] = {}
-        self._answers = Answers(bench.answers)
+        self._answers = Answers(allowance.answers)
         try:
             async with _open_ai(self._chat, self._before, self._after) as self._openai:
                 tasks = {

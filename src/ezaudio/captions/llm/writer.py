@@ -13,12 +13,12 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from ezaudio.captions.base import Allowance, Answer, Attempt, Outcome
 from ezaudio.captions.llm.client import ChatClient, Request
 from ezaudio.captions.llm.settings import ChatSettings
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import Item, digest
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Answer, Attempt, Bench, Outcome
 from ezaudio.checkpoints import sha256_file
 from ezaudio.errors import CheckpointError
 
@@ -87,7 +87,7 @@ class LanguageModelWriter:
         price_in, price_out = self.chat.prices()
         return tokens + _USUAL_ANSWER_TOKENS, tokens * price_in + _USUAL_ANSWER_TOKENS * price_out
 
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
         """Ask about each clip that has no answer yet.
 
         Raises:
@@ -96,7 +96,7 @@ class LanguageModelWriter:
         """
         requests = [self.request(item) for item in items]
         keys = ["" if request is None else self.key(request) for request in requests]
-        answers = {key: bench.known.get(key, Answer(None, finished=False)) for key in keys}
+        answers = {key: allowance.known.get(key, Answer(None, finished=False)) for key in keys}
         waiting = {
             key: (request, answers[key])
             for key, request in zip(keys, requests, strict=True)
@@ -104,7 +104,7 @@ class LanguageModelWriter:
         }
         if waiting:
             self.chat.require_key()
-            answers |= _run(self._client.ask(waiting, bench))
+            answers |= _run(self._client.ask(waiting, allowance))
         return [
             _outcome(answers[key]) if key else Outcome(failures=(Attempt("nothing to ask about"),))
             for key in keys

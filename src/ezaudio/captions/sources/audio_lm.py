@@ -13,13 +13,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from ezaudio.captions.base import Source, Writer
 from ezaudio.captions.folders import items_of_folder, items_of_list
 from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import BadLine, Item
 from ezaudio.captions.sources.qwen_audio import QwenAudioWriter
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Source, Writer
 
 
 class AudioChatSettings(ChatSettings):

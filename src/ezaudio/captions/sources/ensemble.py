@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ezaudio.captions.base import Source, Writer
 from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import BadLine, Item
-from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.store import CaptionSet
 from ezaudio.captions.tables import Grouped, rows_of
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Source, Writer
 
 Row = tuple[str, str, str, float, float, str]
 """Source, caption, audio, start and end in seconds, licence."""

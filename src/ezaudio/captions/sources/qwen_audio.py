@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ezaudio.captions.base import Allowance, Attempt, Outcome
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import Item
 from ezaudio.captions.validation import check
-from ezaudio.captions.writer import Attempt, Bench, Outcome
 from ezaudio.errors import AudioFileError, CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class QwenAudioWriter:
         self._processor, self._network = _load(source, self._device)
         self._rate = int(self._processor.feature_extractor.sampling_rate)
 
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
         """Listen to each clip."""
         found: dict[int, Outcome] = {}
         heard: list[tuple[int, Item, np.ndarray[Any, Any]]] = []

@@ -18,15 +18,15 @@ from typing import Literal
 
 from pydantic import Field
 
+from ezaudio.captions.base import Allowance, Attempt, Outcome, Source, Writer, input_error
 from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.names import Labels
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import BadLine, Event, Item, shortened
-from ezaudio.captions.sentences import sentence_of
+from ezaudio.captions.rules.sentences import sentence_of
+from ezaudio.captions.rules.timeline import timeline_of
 from ezaudio.captions.tables import Grouped, lines_of
-from ezaudio.captions.timeline import timeline_of
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Attempt, Bench, Outcome, Source, Writer, input_error
 from ezaudio.captions.youtube import CLIP_S, AudioPattern, audio_name, split_name
 
 _COLUMNS = (
@@ -108,7 +108,7 @@ class TimelineWriter:
     def __init__(self, most_mentions: int) -> None:
         self._most_mentions = most_mentions
 
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
         """One sentence for each clip."""
         return [self._outcome(item) for item in items]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ezaudio.captions.phrases import Phrase, phrases_of
+from ezaudio.captions.base import Allowance, Attempt, Outcome
 from ezaudio.captions.record import Item
-from ezaudio.captions.sentences import Picker
-from ezaudio.captions.writer import Attempt, Bench, Outcome
+from ezaudio.captions.rules.phrases import Phrase, phrases_of
+from ezaudio.captions.rules.sentences import Picker
 
 _FRAMES = (
     "{all}.",
@@ -33,7 +33,7 @@ class TagWriter:
     def __init__(self, *, said: bool = True) -> None:
         self._said = said
 
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
         """One sentence for each clip."""
         return [self._outcome(item) for item in items]
 

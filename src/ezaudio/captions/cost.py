@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ezaudio.captions.build import asker_of
+from ezaudio.captions.base import Source
 from ezaudio.captions.llm import LanguageModelWriter
 from ezaudio.captions.llm.answers import Answers
 from ezaudio.captions.llm.client import Request
 from ezaudio.captions.record import BadLine, Item
-from ezaudio.captions.shards import CaptionSet
-from ezaudio.captions.writer import Source
+from ezaudio.captions.run import asker_of
+from ezaudio.captions.store import CaptionSet
 
 _KEYS_AT_ONCE = 500
 

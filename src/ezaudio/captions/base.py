@@ -71,7 +71,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Allowance:
     """What a writer may use while it works on one chunk.
 
     Attributes:
@@ -93,7 +93,7 @@ class Writer(Protocol):
     model: str
     prompt_hash: str
 
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
         """Give one outcome for each clip, in their order."""
         ...
 
@@ -153,7 +153,7 @@ class Published:
     model = "published"
     prompt_hash = ""
 
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
         """Take the captions as they are, with their spaces tidied."""
         return [_published(item) for item in items]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ezaudio.captions.prints import Fingerprint, fingerprint_of
+from ezaudio.captions.fingerprint import Fingerprint, fingerprint_of
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.errors import AudioFileError
 

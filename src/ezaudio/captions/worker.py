@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from ezaudio.captions.base import Allowance, Answer, Attempt, Outcome, Source, Writer
 from ezaudio.captions.record import (
     BadLine,
     CaptionRecord,
@@ -17,8 +18,7 @@ from ezaudio.captions.record import (
     now,
     shortened,
 )
-from ezaudio.captions.shards import CaptionSet, write_rows
-from ezaudio.captions.writer import Answer, Attempt, Bench, Outcome, Source, Writer
+from ezaudio.captions.store import CaptionSet, write_rows
 
 OUT_OF_BUDGET = "not asked yet: the budget ended"
 """Why a clip waits for another run."""
@@ -77,12 +77,12 @@ class LabelJob:
     source: Source
     folder: str
 
-    def open(self) -> Labeller:
+    def open(self) -> LabelWorker:
         """Open the writer."""
-        return Labeller(self.source, CaptionSet(self.folder))
+        return LabelWorker(self.source, CaptionSet(self.folder))
 
 
-class Labeller:
+class LabelWorker:
     """Writes the shards of one chunk after another."""
 
     def __init__(self, source: Source, target: CaptionSet) -> None:
@@ -95,8 +95,8 @@ class Labeller:
 
     def __call__(self, task: Task) -> Done:
         """Label a chunk: its failures are written first, its captions say that it is done."""
-        bench = Bench(self._target.answers, task.known, task.most_requests, task.most_cost)
-        outcomes = self._writer.write(task.items, bench)
+        allowance = Allowance(self._target.answers, task.known, task.most_requests, task.most_cost)
+        outcomes = self._writer.write(task.items, allowance)
         created = now()
         captions = [
             record

@@ -1,9 +1,9 @@
-"""A fingerprint of a sound that survives gain, coding and resampling, to find the same recording again.
+"""A fingerprint of a sound that survives gain, coding and resampling, to find a recording again.
 
 The energies of 16 bands (100 Hz to 3.6 kHz) in 16 equal pieces of the sound without its silent
 ends, in dB around their mean. Two fingerprints are compared by their mean distance; which pairs are
-compared at all is decided by 31 short words of bits, of which the fingerprints of one recording share at
-least one.
+compared at all is decided by 32 short words of bits, of which the fingerprints of one recording
+share at least one.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def fingerprint_of(clip: Clip) -> Fingerprint | None:
     level = 10 * np.log10(pieces + 1e-12)  # (bands, pieces)
     level = np.maximum(level, level.max() - _FLOOR_DB)
     level -= level.mean()
-    return Fingerprint(len(samples) / _RATE_HZ, level.round().astype(np.int8).ravel(), _words(level))
+    return Fingerprint(
+        len(samples) / _RATE_HZ, level.round().astype(np.int8).ravel(), _words(level)
+    )
 
 
 def _without_silent_ends(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -45,7 +45,7 @@ def phrases_of(label: str) -> tuple[Phrase, ...]:
 
 @cache
 def _table() -> Mapping[str, tuple[Phrase, ...]]:
-    text = (files("ezaudio.captions") / "words" / "phrases.txt").read_text(encoding="utf-8")
+    text = (files("ezaudio.captions.rules") / "words" / "phrases.txt").read_text(encoding="utf-8")
     lines = (line.partition(" = ") for line in text.splitlines() if not line.startswith("#"))
     return MappingProxyType(
         {

@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from ezaudio import __version__
+from ezaudio.captions.base import Source
 from ezaudio.captions.executors.job import Executor
-from ezaudio.captions.labeller import OUT_OF_BUDGET, Done, LabelJob, Task
 from ezaudio.captions.llm import LanguageModelWriter
 from ezaudio.captions.llm.answers import Answers, Spent
 from ezaudio.captions.lock import claimed
 from ezaudio.captions.record import BadLine, Item, digest_of_items, file_state
-from ezaudio.captions.shards import CaptionSet, read_facts
-from ezaudio.captions.writer import Source
+from ezaudio.captions.store import CaptionSet, read_facts
+from ezaudio.captions.worker import OUT_OF_BUDGET, Done, LabelJob, Task
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 

@@ -22,7 +22,7 @@ _WAIT_S = 60.0
 _MOST_VARIABLES = 500
 
 
-class VectorCache:
+class EmbeddingCache:
     """A cache of unit vectors, in half precision.
 
     Args:
