@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import Field
 
 from ezaudio.captions.dedup_index import CaptionIndex, DedupIndex, SoundIndex
-from ezaudio.captions.lock import claimed
+from ezaudio.captions.lock import locked
 from ezaudio.captions.record import CaptionRecord, Failure, now
 from ezaudio.captions.store import CaptionSet, SetWriter, common_root, write_rows
 from ezaudio.config import Config
@@ -80,7 +80,7 @@ def dedup_set(
     for caption_set in sets:
         caption_set.require()
     settings = settings.model_copy(update={"audio_root": common_root(sources, settings.audio_root)})
-    with claimed(new_set, "dedup", sources=sources):
+    with locked(new_set, "dedup", sources=sources):
         new_set.write_card({"format": 1, "source": "dedup", "finished": False})
         new_set.drop_parts_from(0)
         records = (record for caption_set in sets for record in caption_set.records())

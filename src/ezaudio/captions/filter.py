@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from ezaudio.captions.executors.job import Executor
-from ezaudio.captions.lock import claimed
+from ezaudio.captions.lock import locked
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
 from ezaudio.captions.statistics import BINS, THRESHOLDS, bin_of, reached
@@ -88,7 +88,7 @@ def filter_set(
     """
     old_set, new_set = CaptionSet(source.absolute()), CaptionSet(target.absolute())
     old_set.require()
-    with claimed(new_set, "filter", sources=[source]):
+    with locked(new_set, "filter", sources=[source]):
         new_set.write_card({"format": 1, "source": "filter", "finished": False})
         heard = _score(old_set, new_set, settings.score, executor, progress)
         summary = _select(new_set, settings, heard)

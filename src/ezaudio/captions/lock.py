@@ -17,7 +17,7 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def claimed(target: CaptionSet, kind: str, *, sources: Sequence[Path] = ()) -> Iterator[None]:
+def locked(target: CaptionSet, kind: str, *, sources: Sequence[Path] = ()) -> Iterator[None]:
     """Take hold of a folder, in order to write a caption set into it.
 
     After an error, a folder that was made here and got neither captions nor answers is removed.
@@ -39,7 +39,7 @@ def claimed(target: CaptionSet, kind: str, *, sources: Sequence[Path] = ()) -> I
             "output", str(target.folder), f"a new folder; this one holds {source} captions"
         )
     fresh = not target.folder.exists()
-    with _locked(target.folder):
+    with _file_lock(target.folder):
         try:
             yield
         except BaseException:
@@ -49,7 +49,7 @@ def claimed(target: CaptionSet, kind: str, *, sources: Sequence[Path] = ()) -> I
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _file_lock(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / _LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from ezaudio.captions.base import Source
 from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.llm import LanguageModelWriter
 from ezaudio.captions.llm.answers import Answers, Spent
-from ezaudio.captions.lock import claimed
+from ezaudio.captions.lock import locked
 from ezaudio.captions.record import BadLine, Item, digest_of_items, file_state
 from ezaudio.captions.store import CaptionSet, read_facts
 from ezaudio.captions.worker import OUT_OF_BUDGET, Done, LabelJob, Task
@@ -111,7 +111,7 @@ def label(
     """
     target = CaptionSet(folder.absolute())
     sets = [path for path in inputs if path.is_dir()]
-    with claimed(target, source.kind, sources=sets):
+    with locked(target, source.kind, sources=sets):
         run = _Run(source, inputs, target, settings, executor, progress)
         try:
             return run.do()

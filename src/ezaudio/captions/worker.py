@@ -67,7 +67,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class LabelJob:
-    """Opens labellers.
+    """Opens workers.
 
     Attributes:
         source: whose writer they use.
