@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ezaudio.captions.base import Source
 from ezaudio.captions.llm import LanguageModelWriter
-from ezaudio.captions.llm.answers import Answers
-from ezaudio.captions.llm.client import Request
+from ezaudio.captions.llm.answers import AnswerStore
+from ezaudio.captions.llm.client import ChatRequest
 from ezaudio.captions.record import BadLine, Item
 from ezaudio.captions.run import asker_of
 from ezaudio.captions.store import CaptionSet
@@ -75,8 +75,8 @@ class _Counts:
 
     def __init__(self, asker: LanguageModelWriter | None, answers: Path | None) -> None:
         self._asker = asker
-        self._answers = None if answers is None else Answers(answers)
-        self._waiting: dict[str, Request] = {}
+        self._answers = None if answers is None else AnswerStore(answers)
+        self._waiting: dict[str, ChatRequest] = {}
         self.requests = self.tokens = 0
         self.cost = 0.0
 
@@ -100,7 +100,7 @@ class _Counts:
                 self._count(request)
         self._waiting = {}
 
-    def _count(self, request: Request) -> None:
+    def _count(self, request: ChatRequest) -> None:
         assert self._asker is not None
         tokens, cost = self._asker.estimate(request)
         self.requests += 1

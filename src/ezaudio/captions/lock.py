@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ezaudio.captions.llm.answers import Answers
+from ezaudio.captions.llm.answers import AnswerStore
 from ezaudio.captions.store import CaptionSet, rows_in
 from ezaudio.errors import InputError, OutputError
 
@@ -70,7 +70,7 @@ def _holds_nothing(target: CaptionSet) -> bool:
         return False
     if not target.answers.exists():
         return True
-    answers = Answers(target.answers)
+    answers = AnswerStore(target.answers)
     try:
         return answers.spent().requests == 0
     finally:

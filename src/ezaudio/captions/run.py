@@ -20,11 +20,11 @@ from ezaudio import __version__
 from ezaudio.captions.base import Source
 from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.llm import LanguageModelWriter
-from ezaudio.captions.llm.answers import Answers, Spent
+from ezaudio.captions.llm.answers import AnswerStore, Spent
 from ezaudio.captions.lock import locked
 from ezaudio.captions.record import BadLine, Item, digest_of_items, file_state
 from ezaudio.captions.store import CaptionSet, read_facts
-from ezaudio.captions.worker import OUT_OF_BUDGET, Done, LabelJob, Task
+from ezaudio.captions.worker import OUT_OF_BUDGET, LabelJob, LabelResult, LabelTask
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 
@@ -133,7 +133,7 @@ class _Run:
     passed_over: int = 0
     captions: int = 0
     chunks: int = 0
-    answers: Answers | None = None
+    answers: AnswerStore | None = None
     asker: LanguageModelWriter | None = None
 
     def __post_init__(self) -> None:
@@ -144,7 +144,7 @@ class _Run:
         self.asker = asker_of(self.source)
         if self.asker is not None:
             self.asker.chat.require_key()
-            self.answers = Answers(self.target.answers)
+            self.answers = AnswerStore(self.target.answers)
             if self.settings.retry_failed:
                 self.answers.forget_failures()
         _write_card(self.target, self.source, self.inputs, self.settings, None)
@@ -182,7 +182,7 @@ class _Run:
             self.answers.close()
             self.answers = None
 
-    def _tasks(self) -> Iterator[Task]:
+    def _tasks(self) -> Iterator[LabelTask]:
         """Cut the input into chunks; give those that are not done."""
         fingerprint = self.source.fingerprint()
         for index, (items, bad) in enumerate(
@@ -204,8 +204,8 @@ class _Run:
 
     def _task(
         self, index: int, items: Sequence[Item], bad: Sequence[BadLine], chunk_hash: str
-    ) -> Task:
-        task = Task(index, tuple(items), tuple(bad), chunk_hash)
+    ) -> LabelTask:
+        task = LabelTask(index, tuple(items), tuple(bad), chunk_hash)
         if self.asker is None or self.answers is None:
             return task
         keys = {key for key in self.asker.keys(items) if key}
@@ -215,7 +215,7 @@ class _Run:
         cost = sum(self.asker.estimate(request)[1] for request in requests if request)
         return task.with_answers(known, self.budget.lease(self.answers.spent(), lacking, cost))
 
-    def _take(self, done: Done) -> None:
+    def _take(self, done: LabelResult) -> None:
         self.captions += done.captions
         self._tell()
 

@@ -106,7 +106,7 @@ class ScoreJob:
         return Scorer(self.settings, CaptionSet(self.folder))
 
 
-class Listener:
+class SoundEmbedder:
     """Hears sound files, or remembers them.
 
     Args:
@@ -176,7 +176,7 @@ class Scorer:
         self._settings, self._target = settings, target
         cache = Path(settings.cache) if settings.cache else target.folder / "cache"
         self._cache = EmbeddingCache(cache, f"{self._clap.sha256} {settings.dtype}")
-        self._listener = Listener(self._clap, self._cache, settings)
+        self._embedder = SoundEmbedder(self._clap, self._cache, settings)
 
     def close(self) -> None:
         """Close the cache."""
@@ -194,7 +194,7 @@ class Scorer:
                 task.index, shard_facts["scored"], shard_facts["without"], heard=0, passed_over=True
             )
         before = self._cache.misses
-        sounds, reasons = self._listener.sounds(files)
+        sounds, reasons = self._embedder.sounds(files)
         heard = self._cache.misses - before
         scores = self._scores(records, sounds)
         scored = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ezaudio.captions.base import Allowance, Answer, Attempt, Outcome, Source, Writer
+from ezaudio.captions.base import Allowance, Attempt, ClipOutcome, Source, StoredAnswer, Writer
 from ezaudio.captions.record import (
     BadLine,
     CaptionRecord,
@@ -25,7 +25,7 @@ OUT_OF_BUDGET = "not asked yet: the budget ended"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class LabelTask:
     """A chunk of clips.
 
     Attributes:
@@ -41,19 +41,19 @@ class Task:
     items: tuple[Item, ...]
     bad: tuple[BadLine, ...]
     chunk_hash: str
-    known: Mapping[str, Answer] = field(default_factory=dict)
+    known: Mapping[str, StoredAnswer] = field(default_factory=dict)
     most_requests: int | None = None
     most_cost: float | None = None
 
     def with_answers(
-        self, known: Mapping[str, Answer], left: tuple[int | None, float | None]
-    ) -> Task:
+        self, known: Mapping[str, StoredAnswer], left: tuple[int | None, float | None]
+    ) -> LabelTask:
         """The same chunk with earlier answers and a budget."""
         return replace(self, known=known, most_requests=left[0], most_cost=left[1])
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class LabelResult:
     """What became of a chunk.
 
     Attributes:
@@ -93,7 +93,7 @@ class LabelWorker:
         """Close the writer."""
         self._writer.close()
 
-    def __call__(self, task: Task) -> Done:
+    def __call__(self, task: LabelTask) -> LabelResult:
         """Label a chunk: its failures are written first, its captions say that it is done."""
         allowance = Allowance(self._target.answers, task.known, task.most_requests, task.most_cost)
         outcomes = self._writer.write(task.items, allowance)
@@ -109,9 +109,11 @@ class LabelWorker:
         part, index = self._target.part, task.index
         write_rows(part(index, "failures"), failures, Failure)
         write_rows(part(index), captions, CaptionRecord, _facts(task, outcomes, captions, failures))
-        return Done(index, len(captions))
+        return LabelResult(index, len(captions))
 
-    def _records(self, item: Item, outcome: Outcome, created: datetime) -> Iterator[CaptionRecord]:
+    def _records(
+        self, item: Item, outcome: ClipOutcome, created: datetime
+    ) -> Iterator[CaptionRecord]:
         for caption in outcome.captions:
             yield CaptionRecord(
                 item.clip_id,
@@ -131,7 +133,9 @@ class LabelWorker:
             )
 
 
-def _failures(item: Item, outcome: Outcome, source: str, created: datetime) -> Iterator[Failure]:
+def _failures(
+    item: Item, outcome: ClipOutcome, source: str, created: datetime
+) -> Iterator[Failure]:
     tries = outcome.failures
     if not outcome.finished:
         tries = (*tries, Attempt(OUT_OF_BUDGET))
@@ -154,8 +158,8 @@ def _bad(lines: Sequence[BadLine], source: str, created: datetime) -> Iterator[F
 
 
 def _facts(
-    task: Task,
-    outcomes: Sequence[Outcome],
+    task: LabelTask,
+    outcomes: Sequence[ClipOutcome],
     captions: Sequence[CaptionRecord],
     failures: Sequence[Failure],
 ) -> dict[str, object]:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from ezaudio.captions.base import Answer, Attempt
-from ezaudio.captions.llm.answers import Answers, Spent
+from ezaudio.captions.base import Attempt, StoredAnswer
+from ezaudio.captions.llm.answers import AnswerStore, Spent
 from ezaudio.errors import OutputError
 
 
-def on(machine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
+def on(machine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AnswerStore:
     monkeypatch.setattr(socket, "gethostname", lambda: machine)
-    return Answers(folder)
+    return AnswerStore(folder)
 
 
 def test_machines_keep_answers_in_files_of_their_own_and_know_those_of_all(
@@ -29,8 +29,8 @@ def test_machines_keep_answers_in_files_of_their_own_and_know_those_of_all(
     two.settle("a-2", 0.2)
     tries = (Attempt("refusal", "No.", 1), Attempt("too long", "…", 2))
     assert two.known(["a", "b", "c"]) == {
-        "a": Answer(None, tries, finished=False),
-        "b": Answer("Rain falls.", (), "m-2026", created),
+        "a": StoredAnswer(None, tries, finished=False),
+        "b": StoredAnswer("Rain falls.", (), "m-2026", created),
     }
     assert two.spent() == Spent(requests=2, cost=0.7, in_doubt=1)
     two.close()
@@ -40,7 +40,7 @@ def test_machines_keep_answers_in_files_of_their_own_and_know_those_of_all(
 def test_what_every_try_failed_at_is_forgotten_on_request_and_captions_are_not(
     tmp_path: Path,
 ) -> None:
-    answers = Answers(tmp_path)
+    answers = AnswerStore(tmp_path)
     answers.refuse("a", Attempt("refusal", "No.", 1))
     answers.keep("a", None)
     answers.refuse("b", Attempt("refusal", "No.", 1))
@@ -55,7 +55,7 @@ def test_what_every_try_failed_at_is_forgotten_on_request_and_captions_are_not(
 def test_a_file_that_holds_something_else_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "other.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(OutputError, match="cannot open the answers"):
-        Answers(tmp_path)
+        AnswerStore(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot open the answers"):
-        Answers(tmp_path / "file")
+        AnswerStore(tmp_path / "file")

@@ -19,7 +19,7 @@ from tests.captions.chat_server import LONGEST_S, Behaviour, Call, Gate, chat_se
 from tests.captions.conftest import asking, number_of, run_strong, table
 
 import ezaudio
-from ezaudio.captions.executors.job import Job
+from ezaudio.captions.executors.job import WorkerFactory
 from ezaudio.captions.executors.local import LocalExecutor
 from ezaudio.captions.llm.limits import Pace
 from ezaudio.captions.store import CaptionSet
@@ -237,7 +237,7 @@ class Ahead(LocalExecutor):
     def ahead(self) -> bool:
         return True
 
-    def run(self, job: Job[Any, Any], tasks: Iterable[Any]) -> Iterator[Any]:
+    def run(self, job: WorkerFactory[Any, Any], tasks: Iterable[Any]) -> Iterator[Any]:
         return super().run(job, list(tasks))
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ezaudio.captions.base import Answer, Attempt
+from ezaudio.captions.base import Attempt, StoredAnswer
 from ezaudio.errors import OutputError
 
 _SCHEMA = """
@@ -47,7 +47,7 @@ class Spent:
     in_doubt: int
 
 
-class Answers:
+class AnswerStore:
     """The answers of a caption set.
 
     Args:
@@ -74,7 +74,7 @@ class Answers:
         for file in self._files:
             file.close()
 
-    def known(self, keys: Sequence[str]) -> dict[str, Answer]:
+    def known(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
         """Give what is there already: answers, and refused ones of questions that have none yet."""
         refused: dict[str, dict[int, Attempt]] = {}
         answered: dict[str, tuple[str | None, str, float]] = {}
@@ -89,11 +89,11 @@ class Answers:
                 for key, *answer in file.execute(f"SELECT * FROM answer {among}", batch):
                     if answered.get(key, (None,))[0] is None:
                         answered[key] = (answer[0], answer[1], answer[2])
-        known: dict[str, Answer] = {}
+        known: dict[str, StoredAnswer] = {}
         for key in refused | answered:
             failures = tuple(attempt for _, attempt in sorted(refused.get(key, {}).items()))
             text, model, created = answered.get(key, (None, "", 0.0))
-            known[key] = Answer(text, failures, model, created, finished=key in answered)
+            known[key] = StoredAnswer(text, failures, model, created, finished=key in answered)
         return known
 
     def spent(self) -> Spent:

@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ezaudio.captions.base import Allowance, Answer, Attempt
-from ezaudio.captions.llm.answers import Answers
+from ezaudio.captions.base import Allowance, Attempt, StoredAnswer
+from ezaudio.captions.llm.answers import AnswerStore
 from ezaudio.captions.llm.limits import Budget, Pace, retry_after_s
 from ezaudio.captions.llm.replies import Reply, reply_of, reply_of_error
 from ezaudio.captions.llm.settings import ChatSettings
@@ -31,7 +31,7 @@ _UNREACHED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChatRequest:
     """What is asked about one clip.
 
     Attributes:
@@ -96,8 +96,8 @@ class ChatClient:
         self._failed_in_a_row = 0
 
     async def ask(
-        self, requests: Mapping[str, tuple[Request, Answer]], allowance: Allowance
-    ) -> dict[str, Answer]:
+        self, requests: Mapping[str, tuple[ChatRequest, StoredAnswer]], allowance: Allowance
+    ) -> dict[str, StoredAnswer]:
         """Ask about every clip of a chunk.
 
         Args:
@@ -110,7 +110,7 @@ class ChatClient:
         self._slots = asyncio.Semaphore(self._chat.concurrency)
         self._budget = Budget(allowance.most_requests, allowance.most_cost)
         self._calls: dict[str, _Call] = {}
-        self._answers = Answers(allowance.answers)
+        self._answers = AnswerStore(allowance.answers)
         try:
             async with _open_ai(self._chat, self._before, self._after) as self._openai:
                 tasks = {
@@ -122,7 +122,7 @@ class ChatClient:
         finally:
             self._answers.close()
 
-    async def _finish(self, tasks: Collection[asyncio.Task[Answer]]) -> None:
+    async def _finish(self, tasks: Collection[asyncio.Task[StoredAnswer]]) -> None:
         """Wait for all; after an error or Ctrl-C only for requests that are under way, since they
         have been paid for.
         """
@@ -138,7 +138,9 @@ class ChatClient:
             if isinstance(result, Exception):
                 raise result
 
-    async def _answer(self, key: str, request: Request, failures: list[Attempt]) -> Answer:
+    async def _answer(
+        self, key: str, request: ChatRequest, failures: list[Attempt]
+    ) -> StoredAnswer:
         """Ask about one clip until an answer may be a caption, or no try is left."""
         tries = failures[-1].number if failures else 0
         kind = "refused"
@@ -147,23 +149,23 @@ class ChatClient:
                 try:
                     messages = await asyncio.to_thread(request.messages)
                 except AudioFileError as error:
-                    return Answer(None, (*failures, Attempt("unreadable audio", str(error))))
+                    return StoredAnswer(None, (*failures, Attempt("unreadable audio", str(error))))
                 reply, sent = await self._try(f"{key}-{tries + 1}", request, messages, tries)
             if reply is None:
-                return Answer(None, tuple(failures), finished=False)
+                return StoredAnswer(None, tuple(failures), finished=False)
             kind, tries = reply.kind, tries + sent
             if kind == "answer":
                 created = self._answers.keep(key, reply.text, reply.model)
-                return Answer(reply.text, tuple(failures), reply.model, created)
+                return StoredAnswer(reply.text, tuple(failures), reply.model, created)
             failures.append(Attempt(reply.reason, reply.text, tries))
             if kind != "failed":
                 self._answers.refuse(key, failures[-1])
         # A server that failed may answer in another run; what it refused it would refuse again.
         created = 0.0 if kind == "failed" else self._answers.keep(key, None)
-        return Answer(None, tuple(failures), created=created)
+        return StoredAnswer(None, tuple(failures), created=created)
 
     async def _try(
-        self, name: str, request: Request, messages: list[Any], tries: int
+        self, name: str, request: ChatRequest, messages: list[Any], tries: int
     ) -> tuple[Reply | None, int]:
         """Send a request, again when the server fails; give what came, and how many were sent.
 

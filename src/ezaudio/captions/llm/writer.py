@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from ezaudio.captions.base import Allowance, Answer, Attempt, Outcome
-from ezaudio.captions.llm.client import ChatClient, Request
+from ezaudio.captions.base import Allowance, Attempt, ClipOutcome, StoredAnswer
+from ezaudio.captions.llm.client import ChatClient, ChatRequest
 from ezaudio.captions.llm.settings import ChatSettings
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import Item, digest
@@ -62,15 +62,15 @@ class LanguageModelWriter:
         self._prompt, self._rules, self._ask = prompt, rules, ask
         self._client = ChatClient(chat, rules)
 
-    def request(self, item: Item) -> Request | None:
+    def request(self, item: Item) -> ChatRequest | None:
         """Make the request about a clip; None where there is nothing to ask about."""
         question = self._ask(item)
         if question is None:
             return None
         system, user = self._prompt.filled(question.fields)
-        return Request(item.clip_id, system, user, question.audio, question.heard_s)
+        return ChatRequest(item.clip_id, system, user, question.audio, question.heard_s)
 
-    def key(self, request: Request) -> str:
+    def key(self, request: ChatRequest) -> str:
         """Name a request by its content: the words, and what the sound file holds."""
         sound = _sound_digest(request.audio) if request.audio else ""
         content = (request.system, request.user, sound, request.heard_s)
@@ -81,13 +81,13 @@ class LanguageModelWriter:
         """One key a clip; a clip that cannot be asked about has an empty one."""
         return ["" if (r := self.request(item)) is None else self.key(r) for item in items]
 
-    def estimate(self, request: Request) -> tuple[int, float]:
+    def estimate(self, request: ChatRequest) -> tuple[int, float]:
         """Guess the tokens and the cost of a request, if its first answer is taken."""
         tokens = request.tokens()
         price_in, price_out = self.chat.prices()
         return tokens + _USUAL_ANSWER_TOKENS, tokens * price_in + _USUAL_ANSWER_TOKENS * price_out
 
-    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[ClipOutcome]:
         """Ask about each clip that has no answer yet.
 
         Raises:
@@ -96,7 +96,9 @@ class LanguageModelWriter:
         """
         requests = [self.request(item) for item in items]
         keys = ["" if request is None else self.key(request) for request in requests]
-        answers = {key: allowance.known.get(key, Answer(None, finished=False)) for key in keys}
+        answers = {
+            key: allowance.known.get(key, StoredAnswer(None, finished=False)) for key in keys
+        }
         waiting = {
             key: (request, answers[key])
             for key, request in zip(keys, requests, strict=True)
@@ -106,7 +108,9 @@ class LanguageModelWriter:
             self.chat.require_key()
             answers |= _run(self._client.ask(waiting, allowance))
         return [
-            _outcome(answers[key]) if key else Outcome(failures=(Attempt("nothing to ask about"),))
+            _outcome(answers[key])
+            if key
+            else ClipOutcome(failures=(Attempt("nothing to ask about"),))
             for key in keys
         ]
 
@@ -124,12 +128,12 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
         return thread.submit(asyncio.run, work).result()
 
 
-def _outcome(answer: Answer) -> Outcome:
+def _outcome(answer: StoredAnswer) -> ClipOutcome:
     if not answer.finished:
-        return Outcome(failures=answer.failures, finished=False)
+        return ClipOutcome(failures=answer.failures, finished=False)
     created = datetime.fromtimestamp(answer.created, timezone.utc) if answer.created else None
     captions = () if answer.text is None else (answer.text,)
-    return Outcome(captions, answer.failures, created=created)
+    return ClipOutcome(captions, answer.failures, created=created)
 
 
 def _sound_digest(path: str) -> str:

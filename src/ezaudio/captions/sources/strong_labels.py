@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.base import Allowance, Attempt, Outcome, Source, Writer, input_error
+from ezaudio.captions.base import Allowance, Attempt, ClipOutcome, Source, Writer, input_error
 from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.names import Labels
 from ezaudio.captions.prompts import Prompt
@@ -108,18 +108,18 @@ class TimelineWriter:
     def __init__(self, most_mentions: int) -> None:
         self._most_mentions = most_mentions
 
-    def write(self, items: Sequence[Item], allowance: Allowance) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[ClipOutcome]:
         """One sentence for each clip."""
         return [self._outcome(item) for item in items]
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _outcome(self, item: Item) -> Outcome:
+    def _outcome(self, item: Item) -> ClipOutcome:
         if not item.events:
-            return Outcome(failures=(Attempt("no event"),))
+            return ClipOutcome(failures=(Attempt("no event"),))
         timeline = timeline_of(item.events, most_mentions=self._most_mentions)
-        return Outcome((sentence_of(timeline, item.clip_id),))
+        return ClipOutcome((sentence_of(timeline, item.clip_id),))
 
 
 def _sort(
