@@ -190,28 +190,28 @@ class _Run:
         ):
             self.chunks = index + 1
             self.read += len(items)
-            sounds = (file_state(self.source.path_of(item)) for item in items)
-            salt = (fingerprint, *(f"{line.where} {line.reason}" for line in bad), *sounds)
+            salt = (fingerprint, *(f"{line.where} {line.reason}" for line in bad))
             chunk_hash = digest_of_items(items, salt)
             shard_facts = read_facts(self.target.part(index)) or {}
+            sounds = tuple(file_state(self.source.path_of(item)) for item in items)
             done = shard_facts.get("finished") and shard_facts.get("hash") == chunk_hash
+            done = done and not _replaced(shard_facts.get("sounds") or [""] * len(sounds), sounds)
             if done and not (self.settings.retry_failed and shard_facts.get("without")):
                 self.passed_over += 1
                 self.captions += shard_facts.get("captions", 0)
                 self._tell()
                 continue
-            yield self._task(index, items, bad, chunk_hash)
+            task = LabelTask(index, tuple(items), tuple(bad), chunk_hash, sounds)
+            yield self._with_answers(task)
 
-    def _task(
-        self, index: int, items: Sequence[Item], bad: Sequence[BadLine], chunk_hash: str
-    ) -> LabelTask:
-        task = LabelTask(index, tuple(items), tuple(bad), chunk_hash)
+    def _with_answers(self, task: LabelTask) -> LabelTask:
+        """Give a chunk the answers of earlier runs and its budget, where a server is asked."""
         if self.asker is None or self.answers is None:
             return task
-        keys = {key for key in self.asker.keys(items) if key}
+        keys = {key for key in self.asker.keys(task.items) if key}
         known = self.answers.known(list(keys))
         lacking = sum(key not in known or not known[key].finished for key in keys)
-        requests = map(self.asker.request, items) if self.executor.ahead else ()
+        requests = map(self.asker.request, task.items) if self.executor.ahead else ()
         cost = sum(self.asker.estimate(request)[1] for request in requests if request)
         return task.with_answers(known, self.budget.lease(self.answers.spent(), lacking, cost))
 
@@ -305,6 +305,11 @@ class _Budget:
 
 def _left(limit: Number | None, gone: Number) -> Number | None:
     return None if limit is None else max(type(limit)(0), limit - gone)
+
+
+def _replaced(before: Sequence[str], now: Sequence[str]) -> bool:
+    """True when sound files are others than they were; those that are gone are what they were."""
+    return len(before) == len(now) and any(n and b != n for b, n in zip(before, now, strict=True))
 
 
 def _chunks(

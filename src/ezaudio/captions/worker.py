@@ -33,6 +33,7 @@ class LabelTask:
         items: its clips.
         bad: lines between them that give no clip.
         chunk_hash: of the clips and of what their captions depend on.
+        sounds: size and time of the sound files that they depend on; empty texts where none do.
         known: answers of earlier runs.
         most_requests, most_cost: what may be spent on it; None for no limit.
     """
@@ -41,6 +42,7 @@ class LabelTask:
     items: tuple[Item, ...]
     bad: tuple[BadLine, ...]
     chunk_hash: str
+    sounds: tuple[str, ...] = ()
     known: Mapping[str, StoredAnswer] = field(default_factory=dict)
     most_requests: int | None = None
     most_cost: float | None = None
@@ -166,6 +168,7 @@ def _facts(
     """What the shard says about its chunk, so that a summary needs no rows."""
     return {
         "hash": task.chunk_hash,
+        "sounds": task.sounds if any(task.sounds) else (),
         "finished": all(outcome.finished for outcome in outcomes),
         "clips": len(task.items),
         "captions": len(captions),

@@ -78,6 +78,17 @@ def test_a_recording_that_was_replaced_is_heard_again_and_only_that_one(
         assert len(server.calls) == 3
 
 
+def test_a_caption_stays_when_its_recording_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file\na.wav\n")
+    write_audio(tmp_path / "a.wav", sound(1, 1.0), 24_000)
+    with chat_server(lambda call, times: Behaviour(text="A bell rings and fades.")) as server:
+        listens = source(tmp_path, chat={"base_url": server.url})
+        run(listens, tmp_path / "list.csv", tmp_path / "set")
+        (tmp_path / "a.wav").unlink()
+        again = run(listens, tmp_path / "list.csv", tmp_path / "set")
+    assert (again.passed_over, again.captions) == (1, 1)
+
+
 def test_a_list_of_files_brings_licences_and_labels(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text(
