@@ -21,16 +21,16 @@ import numpy as np
 import torch
 
 from ezaudio.audio import peak_guard, read_audio, write_audio
-from ezaudio.captions.build import RunSettings, label
 from ezaudio.captions.dedup import DedupSettings, dedup_set
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.export import ExportSettings, export_manifest
 from ezaudio.captions.filter import FilterSettings, filter_set
-from ezaudio.captions.phrases import phrases_of
 from ezaudio.captions.report import write_report
+from ezaudio.captions.rules.phrases import phrases_of
+from ezaudio.captions.run import RunSettings, label
 from ezaudio.captions.scoring import ScoreSettings
-from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.sources import source_from
+from ezaudio.captions.store import CaptionSet
 from ezaudio.data.manifest import ClipRow, read_manifest
 from ezaudio.diffusion import add_noise, velocity_target
 from ezaudio.extractors.clap import ClapConfig

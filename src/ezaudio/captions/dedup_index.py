@@ -1,5 +1,5 @@
-"""What was seen before, in a temporary file on disk: captions by their words, sounds by their
-bytes and prints. The memory that it takes does not grow.
+"""An index of captions by their words, and of sounds by their bytes and fingerprints, in a
+temporary database on disk. The memory that it takes does not grow.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ezaudio.captions.prints import Print, print_of
+from ezaudio.captions.fingerprint import Fingerprint, fingerprint_of
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.errors import AudioFileError
 
@@ -27,30 +26,29 @@ CREATE TABLE exact (key BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE text (id INTEGER PRIMARY KEY, body TEXT);
 CREATE TABLE word (scope BLOB, value INTEGER, id INTEGER, PRIMARY KEY (scope, value, id))
     WITHOUT ROWID;
-CREATE TABLE clip (name TEXT PRIMARY KEY, own TEXT, audio TEXT, start REAL, finish REAL)
+CREATE TABLE clip (name TEXT PRIMARY KEY, joined TEXT, audio TEXT, start REAL, finish REAL)
     WITHOUT ROWID;
 CREATE TABLE sound (id INTEGER PRIMARY KEY, name TEXT, seconds REAL, levels BLOB);
 CREATE TABLE bytes (hash BLOB PRIMARY KEY, name TEXT) WITHOUT ROWID;
 """
 
 
-class Seen:
-    """The file; use it as a context."""
+class DedupIndex:
+    """The database; use it as a context."""
 
     def __init__(self) -> None:
-        self._file = tempfile.NamedTemporaryFile(suffix=".sqlite")  # noqa: SIM115
-        self._base = sqlite3.connect(self._file.name, isolation_level=None)
+        # No name: SQLite makes a temporary file of its own and removes it on closing.
+        self._base = sqlite3.connect("", isolation_level=None)
         for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
             self._base.execute(f"PRAGMA {pragma}")
         self._base.executescript(_SCHEMA)
         self._base.execute("BEGIN")
 
-    def __enter__(self) -> Seen:
+    def __enter__(self) -> DedupIndex:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._base.close()
-        self._file.close()
 
     def run(self, query: str, *values: object) -> sqlite3.Cursor:
         """Run one statement."""
@@ -71,69 +69,69 @@ class Seen:
         self._base.executemany("INSERT INTO word VALUES (?, ?, ?)", rows)
 
 
-class TextsSeen:
-    """Captions that were seen.
+class CaptionIndex:
+    """Captions that have come so far.
 
     Args:
-        seen: the file.
+        index: the database.
         similarity: share of common words and pairs of words from which captions are the same.
         across: captions of many clips share one scope, so that only likely ones are compared.
     """
 
-    def __init__(self, seen: Seen, similarity: float, *, across: bool) -> None:
-        self._seen, self._similarity, self._across = seen, similarity, across
+    def __init__(self, index: DedupIndex, similarity: float, *, across: bool) -> None:
+        self._index, self._similarity, self._across = index, similarity, across
 
     def look(self, scope: str, caption: str) -> tuple[str, str]:
-        """Say whether a caption was seen in a scope, and as what; remember it when it was not."""
+        """Say whether a caption has come in a scope, and as what; remember it when it has not."""
         words = re.findall(r"\w+", caption.lower())
-        if not self._seen.first(scope, *words):
+        if not self._index.first(scope, *words):
             return "duplicate caption", caption
         like = self._near(scope, words) if self._similarity < 1 else None
         return ("", "") if like is None else ("near-duplicate caption", like)
 
     def _near(self, scope: str, words: list[str]) -> str | None:
-        own = _shingles(words)
+        shingles = _shingles(words)
         salt = _digest(scope)[:8]
-        values = _minhash(own) if self._across else [0]
+        values = _minhash(shingles) if self._across else [0]
         marks = ",".join("?" * len(values))
         query = f"SELECT DISTINCT id FROM word WHERE scope = ? AND value IN ({marks})"
-        for (number,) in self._seen.run(query, salt, *values).fetchall():
-            (body,) = self._seen.one("SELECT body FROM text WHERE id = ?", number)
+        for (number,) in self._index.run(query, salt, *values).fetchall():
+            (body,) = self._index.one("SELECT body FROM text WHERE id = ?", number)
             other = _shingles(body.split())
-            if len(own & other) >= self._similarity * len(own | other):
+            if len(shingles & other) >= self._similarity * len(shingles | other):
                 return str(body)
         insert = "INSERT INTO text (body) VALUES (?)"
-        self._seen.note_words(salt, values, self._seen.run(insert, " ".join(words)).lastrowid)
+        self._index.note_words(salt, values, self._index.run(insert, " ".join(words)).lastrowid)
         return None
 
 
-class SoundsSeen:
-    """Clips that were seen, by their sound.
+class SoundIndex:
+    """Clips that have come so far, by their sound.
 
     Args:
-        seen: the file.
+        index: the database.
         root: folder that sound files lie in.
-        near: compare prints too, not only bytes.
+        near: compare fingerprints too, not only bytes.
     """
 
-    def __init__(self, seen: Seen, root: Path, *, near: bool) -> None:
-        self._seen, self._root, self._near_too = seen, root, near
+    def __init__(self, index: DedupIndex, root: Path, *, near: bool) -> None:
+        self._index, self._root, self._near_too = index, root, near
 
     def joined(self, record: CaptionRecord) -> tuple[CaptionRecord, str, str]:
-        """Give a record the clip in which its sound was first seen, and say how it was known."""
-        row = self._seen.one("SELECT * FROM clip WHERE name = ?", record.clip_id)
+        """Give a record the clip in which its sound first came, and say how it was known."""
+        row = self._index.one("SELECT * FROM clip WHERE name = ?", record.clip_id)
         reason = ""
         if row is None:
-            own, reason = self._clip_of(record)
-            place = (own, record.audio, record.start_s, record.end_s)
-            if own != record.clip_id:
-                query = "SELECT own, audio, start, finish FROM clip WHERE name = ?"
-                place = self._seen.one(query, own)
-            row = (record.clip_id, *place)
-            self._seen.run("INSERT INTO clip VALUES (?, ?, ?, ?, ?)", *row)
-        _, own, audio, start_s, end_s = row
-        joined = replace(record, clip_id=own, audio=audio, start_s=start_s, end_s=end_s)
-        return joined, reason, own if reason else ""
+            clip_id, reason = self._clip_of(record)
+            clip = (clip_id, record.audio, record.start_s, record.end_s)
+            if clip_id != record.clip_id:
+                query = "SELECT joined, audio, start, finish FROM clip WHERE name = ?"
+                clip = self._index.one(query, clip_id)
+            row = (record.clip_id, *clip)
+            self._index.run("INSERT INTO clip VALUES (?, ?, ?, ?, ?)", *row)
+        _, clip_id, audio, start_s, end_s = row
+        joined = replace(record, clip_id=clip_id, audio=audio, start_s=start_s, end_s=end_s)
+        return joined, reason, clip_id if reason else ""
 
     def _clip_of(self, record: CaptionRecord) -> tuple[str, str]:
         """Find the clip with the same sound: its name, and how the sound was recognised."""
@@ -142,34 +140,36 @@ class SoundsSeen:
             key = hashlib.sha256(path.read_bytes()).digest()
         except OSError:
             return record.clip_id, "unreadable audio"
-        row = self._seen.one("SELECT name FROM bytes WHERE hash = ?", key)
+        row = self._index.one("SELECT name FROM bytes WHERE hash = ?", key)
         if row is not None:
             return row[0], "duplicate audio"
-        own, reason = self._near(record.clip_id, path) if self._near_too else (record.clip_id, "")
-        self._seen.run("INSERT INTO bytes VALUES (?, ?)", key, own)
-        return own, reason
+        clip_id, reason = record.clip_id, ""
+        if self._near_too:
+            clip_id, reason = self._near(clip_id, path)
+        self._index.run("INSERT INTO bytes VALUES (?, ?)", key, clip_id)
+        return clip_id, reason
 
     def _near(self, name: str, path: Path) -> tuple[str, str]:
         from ezaudio.audio import read_audio
 
         try:
-            found = print_of(read_audio(path))
+            fingerprint = fingerprint_of(read_audio(path))
         except AudioFileError:
             return name, "unreadable audio"
-        if found is None:
+        if fingerprint is None:
             return name, ""
-        keys = [(index << 32) | word for index, word in enumerate(found.words)]
+        keys = [(index << 32) | word for index, word in enumerate(fingerprint.words)]
         marks = ",".join("?" * len(keys))
         query = (
             "SELECT DISTINCT sound.* FROM word JOIN sound USING (id) WHERE scope = ? "
             f"AND value IN ({marks})"
         )
-        for _, other, seconds, levels in self._seen.run(query, b"sound", *keys):
-            if found.near(Print(seconds, np.frombuffer(levels, np.int8), ())):
+        for _, other, seconds, levels in self._index.run(query, b"sound", *keys):
+            if fingerprint.near(Fingerprint(seconds, np.frombuffer(levels, np.int8), ())):
                 return str(other), "near-duplicate audio"
-        row = (name, found.seconds, found.levels.tobytes())
+        row = (name, fingerprint.seconds, fingerprint.levels.tobytes())
         insert = "INSERT INTO sound (name, seconds, levels) VALUES (?, ?, ?)"
-        self._seen.note_words(b"sound", keys, self._seen.run(insert, *row).lastrowid)
+        self._index.note_words(b"sound", keys, self._index.run(insert, *row).lastrowid)
         return name, ""
 
 

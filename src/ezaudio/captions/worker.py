@@ -7,17 +7,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ezaudio.captions.flags import is_profane, language_of
-from ezaudio.captions.record import BadLine, CaptionRecord, Failure, Item, now, shortened
-from ezaudio.captions.shards import CaptionSet, write_rows
-from ezaudio.captions.writer import Answer, Attempt, Bench, Outcome, Source, Writer
+from ezaudio.captions.base import Allowance, Attempt, ClipOutcome, Source, StoredAnswer, Writer
+from ezaudio.captions.record import (
+    BadLine,
+    CaptionRecord,
+    Failure,
+    Item,
+    is_profane,
+    language_of,
+    now,
+    shortened,
+)
+from ezaudio.captions.store import CaptionSet, write_rows
 
 OUT_OF_BUDGET = "not asked yet: the budget ended"
 """Why a clip waits for another run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class LabelTask:
     """A chunk of clips.
 
     Attributes:
@@ -25,6 +33,7 @@ class Task:
         items: its clips.
         bad: lines between them that give no clip.
         chunk_hash: of the clips and of what their captions depend on.
+        sounds: size and time of the sound files that they depend on; empty texts where none do.
         known: answers of earlier runs.
         most_requests, most_cost: what may be spent on it; None for no limit.
     """
@@ -33,35 +42,34 @@ class Task:
     items: tuple[Item, ...]
     bad: tuple[BadLine, ...]
     chunk_hash: str
-    known: Mapping[str, Answer] = field(default_factory=dict)
+    sounds: tuple[str, ...] = ()
+    known: Mapping[str, StoredAnswer] = field(default_factory=dict)
     most_requests: int | None = None
     most_cost: float | None = None
 
     def with_answers(
-        self, known: Mapping[str, Answer], left: tuple[int | None, float | None]
-    ) -> Task:
+        self, known: Mapping[str, StoredAnswer], left: tuple[int | None, float | None]
+    ) -> LabelTask:
         """The same chunk with earlier answers and a budget."""
         return replace(self, known=known, most_requests=left[0], most_cost=left[1])
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class LabelResult:
     """What became of a chunk.
 
     Attributes:
         index: number of the chunk.
         captions: written.
-        journal: file with its answers; it may be absent.
     """
 
     index: int
     captions: int
-    journal: str
 
 
 @dataclass(frozen=True, slots=True)
 class LabelJob:
-    """Opens labellers.
+    """Opens workers.
 
     Attributes:
         source: whose writer they use.
@@ -71,12 +79,12 @@ class LabelJob:
     source: Source
     folder: str
 
-    def open(self) -> Labeller:
+    def open(self) -> LabelWorker:
         """Open the writer."""
-        return Labeller(self.source, CaptionSet(self.folder))
+        return LabelWorker(self.source, CaptionSet(self.folder))
 
 
-class Labeller:
+class LabelWorker:
     """Writes the shards of one chunk after another."""
 
     def __init__(self, source: Source, target: CaptionSet) -> None:
@@ -87,11 +95,10 @@ class Labeller:
         """Close the writer."""
         self._writer.close()
 
-    def __call__(self, task: Task) -> Done:
+    def __call__(self, task: LabelTask) -> LabelResult:
         """Label a chunk: its failures are written first, its captions say that it is done."""
-        journal = self._target.journals / f"{task.index:06d}.jsonl"
-        bench = Bench(journal, task.known, task.most_requests, task.most_cost)
-        outcomes = self._writer.write(task.items, bench)
+        allowance = Allowance(self._target.answers, task.known, task.most_requests, task.most_cost)
+        outcomes = self._writer.write(task.items, allowance)
         created = now()
         captions = [
             record
@@ -104,9 +111,11 @@ class Labeller:
         part, index = self._target.part, task.index
         write_rows(part(index, "failures"), failures, Failure)
         write_rows(part(index), captions, CaptionRecord, _facts(task, outcomes, captions, failures))
-        return Done(index, len(captions), str(journal))
+        return LabelResult(index, len(captions))
 
-    def _records(self, item: Item, outcome: Outcome, created: datetime) -> Iterator[CaptionRecord]:
+    def _records(
+        self, item: Item, outcome: ClipOutcome, created: datetime
+    ) -> Iterator[CaptionRecord]:
         for caption in outcome.captions:
             yield CaptionRecord(
                 item.clip_id,
@@ -126,7 +135,9 @@ class Labeller:
             )
 
 
-def _failures(item: Item, outcome: Outcome, source: str, created: datetime) -> Iterator[Failure]:
+def _failures(
+    item: Item, outcome: ClipOutcome, source: str, created: datetime
+) -> Iterator[Failure]:
     tries = outcome.failures
     if not outcome.finished:
         tries = (*tries, Attempt(OUT_OF_BUDGET))
@@ -149,14 +160,15 @@ def _bad(lines: Sequence[BadLine], source: str, created: datetime) -> Iterator[F
 
 
 def _facts(
-    task: Task,
-    outcomes: Sequence[Outcome],
+    task: LabelTask,
+    outcomes: Sequence[ClipOutcome],
     captions: Sequence[CaptionRecord],
     failures: Sequence[Failure],
 ) -> dict[str, object]:
     """What the shard says about its chunk, so that a summary needs no rows."""
     return {
         "hash": task.chunk_hash,
+        "sounds": task.sounds if any(task.sounds) else (),
         "finished": all(outcome.finished for outcome in outcomes),
         "clips": len(task.items),
         "captions": len(captions),

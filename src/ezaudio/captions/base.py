@@ -2,7 +2,7 @@
 
 A source is a frozen settings class with two methods: `items` reads the user's files as a stream,
 and `open` makes the writer, once in each worker. A writer turns a chunk of clips into one
-`Outcome` each.
+`ClipOutcome` each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ClipOutcome:
     """What became of one clip.
 
     Attributes:
@@ -52,7 +52,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """What is kept of a request, so that it is not made again.
 
     Attributes:
@@ -71,18 +71,18 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Allowance:
     """What a writer may use while it works on one chunk.
 
     Attributes:
-        journal: where answers are noted as they come.
+        answers: folder in which answers are kept as they come.
         known: answers of earlier runs, by key.
         most_requests: requests that may still be made; None for any number.
         most_cost: what they may cost; None for any amount.
     """
 
-    journal: Path
-    known: Mapping[str, Answer] = field(default_factory=dict)
+    answers: Path
+    known: Mapping[str, StoredAnswer] = field(default_factory=dict)
     most_requests: int | None = None
     most_cost: float | None = None
 
@@ -93,11 +93,7 @@ class Writer(Protocol):
     model: str
     prompt_hash: str
 
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """Keys of the requests that the clips need; empty where none is made."""
-        ...
-
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[ClipOutcome]:
         """Give one outcome for each clip, in their order."""
         ...
 
@@ -142,6 +138,10 @@ class Source(Config):
         for path in paths:
             yield from self.items(path)
 
+    def path_of(self, item: Item) -> str:
+        """Sound file that the captions of a clip depend on; empty for none."""
+        return ""
+
     def open(self) -> Writer:
         """Make the writer; models are loaded here."""
         raise NotImplementedError
@@ -153,11 +153,7 @@ class Published:
     model = "published"
     prompt_hash = ""
 
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is made."""
-        return []
-
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[ClipOutcome]:
         """Take the captions as they are, with their spaces tidied."""
         return [_published(item) for item in items]
 
@@ -165,11 +161,11 @@ class Published:
         """Nothing is held."""
 
 
-def _published(item: Item) -> Outcome:
+def _published(item: Item) -> ClipOutcome:
     captions = tuple(" ".join(caption.split()) for caption in item.captions)
     if not any(captions):
-        return Outcome(failures=(Attempt("empty caption"),))
-    return Outcome(tuple(caption for caption in captions if caption))
+        return ClipOutcome(failures=(Attempt("empty caption"),))
+    return ClipOutcome(tuple(caption for caption in captions if caption))
 
 
 def input_error(path: Path, allowed: str) -> InputError:

@@ -4,8 +4,7 @@
       set.json                    what was run, and its counts
       captions/part-000000.parquet    records of chunk 0; its presence says that the chunk is done
       failures/part-000000.parquet    what gave no caption
-      journal/                    answers of a run that is going on
-      answers.sqlite              every answer that was paid for
+      answers/MACHINE.sqlite      every answer that was paid for
 
 A shard carries the hash of the chunk that it was made from and whether the chunk was finished, so
 that a run that is started again knows what is left.
@@ -129,8 +128,7 @@ class CaptionSet:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.journals = self.folder / "journal"
-        self.answers = self.folder / "answers.sqlite"
+        self.answers = self.folder / "answers"
 
     def part(self, index: int, kind: str = "captions") -> Path:
         """Path of a chunk's shard: `captions` or `failures`."""
@@ -193,29 +191,29 @@ class CaptionSet:
         write_bytes(self.folder / SET_FILE, (text + "\n").encode())
 
 
-def common_root(sets: Sequence[Path], given: str = "") -> str:
+def common_root(sets: Sequence[Path], audio: str = "") -> str:
     """Folder of the sound files of several sets.
 
     Args:
         sets: folders of caption sets.
-        given: what a person says; empty takes what the sets say.
+        audio: what a person says; empty takes what the sets say.
 
     Raises:
         InputError: the sets' sounds lie in different folders.
     """
-    if given:
-        return given
+    if audio:
+        return audio
     roots = {_root(CaptionSet(path)) for path in sets} - {""}
     if len(roots) > 1:
         raise InputError("audio", ", ".join(sorted(roots)), "one folder for the sounds of all sets")
     return roots.pop() if roots else ""
 
 
-def _root(made: CaptionSet) -> str:
+def _root(caption_set: CaptionSet) -> str:
     """Folder of a set's sounds; empty where its clips name none."""
-    first = next(made.records(), None) if made.parts() else None
-    named = first is not None and first.audio
-    return str(made.read_card().get("audio_root", "")) if named else ""
+    first = next(caption_set.records(), None) if caption_set.parts() else None
+    names_sounds = first is not None and first.audio
+    return str(caption_set.read_card().get("audio_root", "")) if names_sounds else ""
 
 
 class SetWriter:

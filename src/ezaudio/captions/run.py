@@ -17,22 +17,20 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from ezaudio import __version__
-from ezaudio.captions.answers import Answers, Spent
-from ezaudio.captions.asking import Asking
-from ezaudio.captions.claim import claimed
+from ezaudio.captions.base import Source
 from ezaudio.captions.executors.job import Executor
-from ezaudio.captions.labeller import OUT_OF_BUDGET, Done, LabelJob, Task
-from ezaudio.captions.record import BadLine, Item, digest_of_items
-from ezaudio.captions.shards import CaptionSet, read_facts
-from ezaudio.captions.writer import Source, Writer
+from ezaudio.captions.llm import LanguageModelWriter
+from ezaudio.captions.llm.answers import AnswerStore, Spent
+from ezaudio.captions.lock import locked
+from ezaudio.captions.record import BadLine, Item, digest_of_items, file_state
+from ezaudio.captions.store import CaptionSet, read_facts
+from ezaudio.captions.worker import OUT_OF_BUDGET, LabelJob, LabelResult, LabelTask
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 
-__all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label"]
+__all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label", "require_access"]
 
 Number = TypeVar("Number", int, float)
-
-_LONGEST_WAIT_S = 30.0
 
 
 class RunSettings(Config):
@@ -66,8 +64,8 @@ class Summary:
         reasons: why there was no caption, and why tries failed.
         finished: False when a budget ended before the clips did.
         passed_over: chunks that were done already.
-        requests, cost, in_doubt: of all runs; in doubt are requests that were sent by a machine
-            that lost its power.
+        requests, cost, in_doubt: of all runs; in doubt are requests that were under way when a run
+            was killed.
     """
 
     clips: int
@@ -106,14 +104,14 @@ def label(
         progress: hears how far it is.
 
     Raises:
-        InputError: an input cannot be read or gives no clip, or the folder holds captions of
-            another source.
+        InputError: an input cannot be read or gives no clip, the folder holds captions of another
+            source, or a server needs a key that is not there.
         EzAudioError: a server refuses the key or the model, or fails too often in a row.
         OutputError: the folder cannot be written.
     """
     target = CaptionSet(folder.absolute())
     sets = [path for path in inputs if path.is_dir()]
-    with claimed(target, source.kind, given=sets):
+    with locked(target, source.kind, sources=sets):
         run = _Run(source, inputs, target, settings, executor, progress)
         try:
             return run.do()
@@ -135,19 +133,18 @@ class _Run:
     passed_over: int = 0
     captions: int = 0
     chunks: int = 0
-    answers: Answers | None = None
-    asker: Asking | None = None
+    answers: AnswerStore | None = None
+    asker: LanguageModelWriter | None = None
 
     def __post_init__(self) -> None:
         self.budget = _Budget(self.settings, None)
 
     def do(self) -> Summary:
         """Run to the end of the input, or of the budget."""
-        writer = _light_writer(self.source)
-        if isinstance(writer, Asking):
-            self.asker = writer
-            self.answers = Answers(self.target.answers)
-            self._sweep()
+        self.asker = asker_of(self.source)
+        if self.asker is not None:
+            self.asker.chat.require_key()
+            self.answers = AnswerStore(self.target.answers)
             if self.settings.retry_failed:
                 self.answers.forget_failures()
         _write_card(self.target, self.source, self.inputs, self.settings, None)
@@ -180,19 +177,12 @@ class _Run:
         return Spent(0, 0.0, 0) if self.answers is None else self.answers.spent()
 
     def close(self) -> None:
-        """Take in what the courier noted, also after an error."""
+        """Close the answers, also after an error."""
         if self.answers is not None:
-            self._sweep()
             self.answers.close()
             self.answers = None
 
-    def _sweep(self) -> None:
-        assert self.answers is not None and self.asker is not None
-        wait_s = self.asker.longest_request_s + _LONGEST_WAIT_S
-        for journal in sorted(self.target.journals.glob("*.jsonl")):
-            self.answers.take(journal, wait_s=wait_s)
-
-    def _tasks(self) -> Iterator[Task]:
+    def _tasks(self) -> Iterator[LabelTask]:
         """Cut the input into chunks; give those that are not done."""
         fingerprint = self.source.fingerprint()
         for index, (items, bad) in enumerate(
@@ -202,30 +192,30 @@ class _Run:
             self.read += len(items)
             salt = (fingerprint, *(f"{line.where} {line.reason}" for line in bad))
             chunk_hash = digest_of_items(items, salt)
-            facts = read_facts(self.target.part(index)) or {}
-            done = facts.get("finished") and facts.get("hash") == chunk_hash
-            if done and not (self.settings.retry_failed and facts.get("without")):
+            shard_facts = read_facts(self.target.part(index)) or {}
+            sounds = tuple(file_state(self.source.path_of(item)) for item in items)
+            done = shard_facts.get("finished") and shard_facts.get("hash") == chunk_hash
+            done = done and not _replaced(shard_facts.get("sounds") or [""] * len(sounds), sounds)
+            if done and not (self.settings.retry_failed and shard_facts.get("without")):
                 self.passed_over += 1
-                self.captions += facts.get("captions", 0)
+                self.captions += shard_facts.get("captions", 0)
                 self._tell()
                 continue
-            yield self._task(index, items, bad, chunk_hash)
+            task = LabelTask(index, tuple(items), tuple(bad), chunk_hash, sounds)
+            yield self._with_answers(task)
 
-    def _task(
-        self, index: int, items: Sequence[Item], bad: Sequence[BadLine], chunk_hash: str
-    ) -> Task:
-        task = Task(index, tuple(items), tuple(bad), chunk_hash)
+    def _with_answers(self, task: LabelTask) -> LabelTask:
+        """Give a chunk the answers of earlier runs and its budget, where a server is asked."""
         if self.asker is None or self.answers is None:
             return task
-        keys = {key for key in self.asker.keys(items) if key}
+        keys = {key for key in self.asker.keys(task.items) if key}
         known = self.answers.known(list(keys))
         lacking = sum(key not in known or not known[key].finished for key in keys)
-        cost = sum(self.asker.estimate(item)[1] for item in items) if self.executor.ahead else 0.0
+        requests = map(self.asker.request, task.items) if self.executor.ahead else ()
+        cost = sum(self.asker.estimate(request)[1] for request in requests if request)
         return task.with_answers(known, self.budget.lease(self.answers.spent(), lacking, cost))
 
-    def _take(self, done: Done) -> None:
-        if self.answers is not None:
-            self.answers.take(Path(done.journal))
+    def _take(self, done: LabelResult) -> None:
         self.captions += done.captions
         self._tell()
 
@@ -259,17 +249,17 @@ def _write_card(
 
 def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
     """Add up what the shards say."""
-    facts = [read_facts(part) or {} for part in target.parts()]
+    shards = [read_facts(part) or {} for part in target.parts()]
     reasons: Counter[str] = Counter()
-    for fact in facts:
-        reasons.update(fact.get("reasons", {}))
+    for shard in shards:
+        reasons.update(shard.get("reasons", {}))
     return Summary(
-        clips=sum(fact.get("clips", 0) for fact in facts),
-        captions=sum(fact.get("captions", 0) for fact in facts),
-        without=sum(fact.get("without", 0) for fact in facts),
-        bad_lines=sum(fact.get("bad_lines", 0) for fact in facts),
+        clips=sum(shard.get("clips", 0) for shard in shards),
+        captions=sum(shard.get("captions", 0) for shard in shards),
+        without=sum(shard.get("without", 0) for shard in shards),
+        bad_lines=sum(shard.get("bad_lines", 0) for shard in shards),
         reasons=dict(reasons.most_common()),
-        finished=all(fact.get("finished") for fact in facts),
+        finished=all(shard.get("finished") for shard in shards),
         passed_over=passed_over,
         requests=spent.requests,
         cost=round(spent.cost, 6),
@@ -279,10 +269,10 @@ def _summary(target: CaptionSet, passed_over: int, spent: Spent) -> Summary:
 
 def _no_clip(inputs: Sequence[Path], summary: Summary) -> InputError:
     """Say why an input gives nothing to caption."""
-    given = ", ".join(str(path) for path in inputs)
+    paths = ", ".join(str(path) for path in inputs)
     why = next(iter(summary.reasons), "")
-    found = f"; {summary.bad_lines} bad lines, most often: {why}" if why else ""
-    return InputError("input", given, f"files or folders with at least one clip{found}")
+    bad_lines = f"; {summary.bad_lines} bad lines, most often: {why}" if why else ""
+    return InputError("input", paths, f"files or folders with at least one clip{bad_lines}")
 
 
 class _Budget:
@@ -317,16 +307,21 @@ def _left(limit: Number | None, gone: Number) -> Number | None:
     return None if limit is None else max(type(limit)(0), limit - gone)
 
 
+def _replaced(before: Sequence[str], now: Sequence[str]) -> bool:
+    """True when sound files are others than they were; those that are gone are what they were."""
+    return len(before) == len(now) and any(n and b != n for b, n in zip(before, now, strict=True))
+
+
 def _chunks(
     source: Source, inputs: Sequence[Path], size: int
 ) -> Iterator[tuple[list[Item], list[BadLine]]]:
     items: list[Item] = []
     bad: list[BadLine] = []
-    for found in source.items_of(inputs):
-        if isinstance(found, BadLine):
-            bad.append(found)
+    for row in source.items_of(inputs):
+        if isinstance(row, BadLine):
+            bad.append(row)
         else:
-            items.append(found)
+            items.append(row)
         if len(items) + len(bad) >= size:
             yield items, bad
             items, bad = [], []
@@ -334,6 +329,17 @@ def _chunks(
         yield items, bad
 
 
-def _light_writer(source: Source) -> Writer | None:
+def asker_of(source: Source) -> LanguageModelWriter | None:
     """Make the writer here too where it asks a server: that takes no memory, and knows the keys."""
-    return source.open() if source.asks() else None
+    writer = source.open() if source.asks() else None
+    return writer if isinstance(writer, LanguageModelWriter) else None
+
+
+def require_access(source: Source) -> None:
+    """Refuse a source whose server needs a key that is not there, before anything else is done.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (asker := asker_of(source)) is not None:
+        asker.chat.require_key()

@@ -1,9 +1,9 @@
-"""A print of a sound that survives gain, coding and resampling, to find the same recording again.
+"""A fingerprint of a sound that survives gain, coding and resampling, to find a recording again.
 
 The energies of 16 bands (100 Hz to 3.6 kHz) in 16 equal pieces of the sound without its silent
-ends, in dB around their mean. Two prints are compared by their mean distance; which pairs are
-compared at all is decided by 31 short words of bits, of which the prints of one recording share at
-least one.
+ends, in dB around their mean. Two fingerprints are compared by their mean distance; which pairs are
+compared at all is decided by 32 short words of bits, of which the fingerprints of one recording
+share at least one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SHORTEST_S = 0.2
 _FLOOR_DB = 60.0
 _WORDS, _WORD_BITS = 32, 32
 NEAR_DB = 2.0
-"""Prints of one recording differ by less, on average over bands and pieces."""
+"""Fingerprints of one recording differ by less, on average over bands and pieces."""
 
 
 @dataclass(frozen=True)
-class Print:
-    """A print.
+class Fingerprint:
+    """A fingerprint.
 
     Attributes:
         seconds: length without silent ends.
@@ -43,7 +43,7 @@ class Print:
     levels: npt.NDArray[np.int8]
     words: tuple[int, ...]
 
-    def near(self, other: Print, *, most_db: float = NEAR_DB) -> bool:
+    def near(self, other: Fingerprint, *, most_db: float = NEAR_DB) -> bool:
         """True when both are of one recording."""
         longer = max(self.seconds, other.seconds)
         if abs(self.seconds - other.seconds) > max(0.1, 0.05 * longer):
@@ -52,8 +52,8 @@ class Print:
         return float(apart.mean()) <= most_db
 
 
-def print_of(clip: Clip) -> Print | None:
-    """Take the print of a sound; None when it is silent or shorter than 0.2 s."""
+def fingerprint_of(clip: Clip) -> Fingerprint | None:
+    """Take the fingerprint of a sound; None when it is silent or shorter than 0.2 s."""
     samples = resample(clip.samples, clip.sample_rate, _RATE_HZ)
     samples = _without_silent_ends(samples)
     if len(samples) < max(_N_FFT, _SHORTEST_S * _RATE_HZ):
@@ -69,7 +69,9 @@ def print_of(clip: Clip) -> Print | None:
     level = 10 * np.log10(pieces + 1e-12)  # (bands, pieces)
     level = np.maximum(level, level.max() - _FLOOR_DB)
     level -= level.mean()
-    return Print(len(samples) / _RATE_HZ, level.round().astype(np.int8).ravel(), _words(level))
+    return Fingerprint(
+        len(samples) / _RATE_HZ, level.round().astype(np.int8).ravel(), _words(level)
+    )
 
 
 def _without_silent_ends(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

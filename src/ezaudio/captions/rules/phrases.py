@@ -45,7 +45,7 @@ def phrases_of(label: str) -> tuple[Phrase, ...]:
 
 @cache
 def _table() -> Mapping[str, tuple[Phrase, ...]]:
-    text = (files("ezaudio.captions") / "words" / "phrases.txt").read_text(encoding="utf-8")
+    text = (files("ezaudio.captions.rules") / "words" / "phrases.txt").read_text(encoding="utf-8")
     lines = (line.partition(" = ") for line in text.splitlines() if not line.startswith("#"))
     return MappingProxyType(
         {
@@ -57,14 +57,14 @@ def _table() -> Mapping[str, tuple[Phrase, ...]]:
 
 
 def _phrase(wording: str) -> Phrase:
-    found = _VERB.search(wording)
-    if found is None:
+    verb = _VERB.search(wording)
+    if verb is None:
         plain = wording.removesuffix("*")
-        verb = "are heard" if wording.endswith("*") else "is heard"
-        return Phrase(plain, f"{plain} {verb}", verbal=False)
-    stem, plural, ending = found.groups()
+        is_heard = "are heard" if wording.endswith("*") else "is heard"
+        return Phrase(plain, f"{plain} {is_heard}", verbal=False)
+    stem, plural, ending = verb.groups()
     participle, finite = _forms(stem, ending, plural=bool(plural))
-    before, after = wording[: found.start()], wording[found.end() :]
+    before, after = wording[: verb.start()], wording[verb.end() :]
     return Phrase(before + participle + after, before + finite + after, verbal=True)
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ezaudio.captions.answers import Answers
-from ezaudio.captions.shards import CaptionSet, rows_in
+from filelock import FileLock, Timeout
+
+from ezaudio.captions.llm.answers import AnswerStore
+from ezaudio.captions.store import CaptionSet, rows_in
 from ezaudio.errors import InputError, OutputError
 
 _LOCK = ".lock"
 
 
 @contextmanager
-def claimed(target: CaptionSet, kind: str, *, given: Sequence[Path] = ()) -> Iterator[None]:
+def locked(target: CaptionSet, kind: str, *, sources: Sequence[Path] = ()) -> Iterator[None]:
     """Take hold of a folder, in order to write a caption set into it.
 
     After an error, a folder that was made here and got neither captions nor answers is removed.
@@ -24,21 +25,21 @@ def claimed(target: CaptionSet, kind: str, *, given: Sequence[Path] = ()) -> Ite
     Args:
         target: it is made when it is not there.
         kind: what `set.json` is to say about its source.
-        given: sets that are read meanwhile.
+        sources: sets that are read meanwhile.
 
     Raises:
         InputError: the folder is one of those that are read, or holds captions of another kind.
         OutputError: it cannot be written, or another run works on it.
     """
-    if target.folder.resolve() in [path.resolve() for path in given]:
+    if target.folder.resolve() in [path.resolve() for path in sources]:
         raise InputError("output", str(target.folder), "another folder than the set that is read")
-    own = target.read_card().get("source", kind)
-    if own != kind:
+    source = target.read_card().get("source", kind)
+    if source != kind:
         raise InputError(
-            "output", str(target.folder), f"a new folder; this one holds {own} captions"
+            "output", str(target.folder), f"a new folder; this one holds {source} captions"
         )
     fresh = not target.folder.exists()
-    with _locked(target.folder):
+    with _file_lock(target.folder):
         try:
             yield
         except BaseException:
@@ -48,18 +49,20 @@ def claimed(target: CaptionSet, kind: str, *, given: Sequence[Path] = ()) -> Ite
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _file_lock(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / _LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK).open("w")
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{folder}: another run works on it") from None
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(f"{folder}: another run works on it") from None
+    except (OSError, NotImplementedError) as error:  # a file system without locks
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {folder}: {reason}") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _holds_nothing(target: CaptionSet) -> bool:
@@ -67,7 +70,7 @@ def _holds_nothing(target: CaptionSet) -> bool:
         return False
     if not target.answers.exists():
         return True
-    answers = Answers(target.answers)
+    answers = AnswerStore(target.answers)
     try:
         return answers.spent().requests == 0
     finally:

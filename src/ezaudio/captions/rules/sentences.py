@@ -12,8 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ezaudio.captions.phrases import Phrase, phrases_of
-from ezaudio.captions.timeline import Mention, Step, Timeline
+from ezaudio.captions.rules.phrases import Phrase, phrases_of
+from ezaudio.captions.rules.timeline import Mention, Step, Timeline
 
 T = TypeVar("T")
 

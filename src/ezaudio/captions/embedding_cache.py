@@ -22,7 +22,7 @@ _WAIT_S = 60.0
 _MOST_VARIABLES = 500
 
 
-class VectorCache:
+class EmbeddingCache:
     """A cache of unit vectors, in half precision.
 
     Args:
@@ -40,8 +40,8 @@ class VectorCache:
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-            place = ":memory:" if folder is None else str(folder / name)
-            self._base = sqlite3.connect(place, timeout=_WAIT_S, isolation_level=None)
+            path = ":memory:" if folder is None else str(folder / name)
+            self._base = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
@@ -74,29 +74,29 @@ class VectorCache:
         Returns:
             (N, J); (0, 0) without keys.
         """
-        found = self._read(keys)
-        first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in found}
+        stored = self._read(keys)
+        first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in stored}
         missing = sorted(first.values())
         self.hits += len(keys) - len(missing)
         self.misses += len(missing)
         if missing:
-            made = make(missing).astype(np.float16)
-            rows = {keys[index]: row.tobytes() for index, row in zip(missing, made, strict=True)}
+            new = make(missing).astype(np.float16)
+            rows = {keys[index]: row.tobytes() for index, row in zip(missing, new, strict=True)}
             if self._kept:
                 self._base.execute("BEGIN")
                 self._base.executemany("INSERT OR IGNORE INTO vector VALUES (?, ?)", rows.items())
                 self._base.execute("COMMIT")
-            found |= rows
+            stored |= rows
         return np.stack(
-            [np.frombuffer(found[key], np.float16).astype(np.float32) for key in keys]
+            [np.frombuffer(stored[key], np.float16).astype(np.float32) for key in keys]
             or [np.zeros(0, np.float32)]
         )[: len(keys)]
 
     def _read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
+        stored: dict[bytes, bytes] = {}
         for begin in range(0, len(keys), _MOST_VARIABLES):
-            some = keys[begin : begin + _MOST_VARIABLES]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT key, value FROM vector WHERE key IN ({marks})"
-            found.update(self._base.execute(query, some))
-        return found
+            batch = keys[begin : begin + _MOST_VARIABLES]
+            placeholders = ",".join("?" * len(batch))
+            query = f"SELECT key, value FROM vector WHERE key IN ({placeholders})"
+            stored.update(self._base.execute(query, batch))
+        return stored
