@@ -15,7 +15,7 @@ import yaml
 from ezaudio.audio import read_audio, read_metadata
 from ezaudio.dit.lora_file import load_adapter, save_adapter
 from ezaudio.files import sha256_file
-from ezaudio.training.lora import LoRATask
+from ezaudio.training.tasks.lora import LoRATask
 
 RATE = 24_000
 CPU = ("--device", "cpu", "--dtype", "float32")

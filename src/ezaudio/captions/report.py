@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from ezaudio.audio import read_audio
-from ezaudio.captions.histogram import THRESHOLDS, lower_edge, reached
 from ezaudio.captions.record import CaptionRecord
-from ezaudio.captions.shards import CaptionSet
-from ezaudio.captions.statistics import ORDER_WORDS, Statistics, statistics_of
+from ezaudio.captions.statistics import (
+    ORDER_WORDS,
+    THRESHOLDS,
+    Statistics,
+    lower_edge,
+    reached,
+    statistics_of,
+)
+from ezaudio.captions.store import CaptionSet
 from ezaudio.errors import EzAudioError, InputError
 from ezaudio.files import write_bytes
 from ezaudio.reports.html import html_page, sound_url

@@ -5,7 +5,6 @@ This room knows the network only as a callable `(x_t, t) -> v`.
 
 from ezaudio.diffusion.grids import TIME_GRIDS, TimeGrid
 from ezaudio.diffusion.guidance import VelocityPair, cfg, guide, rescale_guidance
-from ezaudio.diffusion.loss import velocity_loss
 from ezaudio.diffusion.noise import MAX_SEED, NoiseSource, SeededNoise
 from ezaudio.diffusion.prediction import (
     Velocity,
@@ -40,7 +39,6 @@ __all__ = [
     "rescale_guidance",
     "time_of_angle",
     "v_from_x0_eps",
-    "velocity_loss",
     "velocity_target",
     "x0_from_v",
     "zero_snr_schedule",

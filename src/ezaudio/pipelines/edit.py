@@ -22,7 +22,7 @@ import torch
 from ezaudio.audio import read_audio, resample
 from ezaudio.errors import AudioFileError
 from ezaudio.pipelines.components import Components
-from ezaudio.pipelines.denoise import Batch, Denoiser, Kept
+from ezaudio.pipelines.denoise import Batch, Denoiser, Kept, excitation
 from ezaudio.pipelines.generate import facts_of, random_seed
 from ezaudio.pipelines.options import EditOptions
 from ezaudio.pipelines.progress import Callback, Counter
@@ -197,7 +197,8 @@ def _made(
         callback=counter,
     )
     whole = torch.cat([around[..., :lead], latent, around[..., lead + frames :]], dim=-1)
-    return at, decode_chunked(vae, whole)[:, 0].float().cpu().numpy()
+    noise = excitation(vae, seeds, whole.shape[-1])
+    return at, decode_chunked(vae, whole, noise)[:, 0].float().cpu().numpy()
 
 
 def _facts(job: Job, places: Sequence[Span], clip: Clip) -> dict[str, Any]:
