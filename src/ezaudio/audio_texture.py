@@ -48,7 +48,9 @@ def texture(samples: NDArray[np.float32], sample_rate: int) -> float:
     return float((level - uniform_filter(level, _AROUND))[heard].std())
 
 
-def repetition(samples: NDArray[np.float32], sample_rate: int, *, period_s: float = 0.02) -> float:
+def repetition(
+    samples: NDArray[np.float32], sample_rate: int, *, period_s: float = 0.02
+) -> float:
     """Autocorrelation of a waveform at a lag, as a share of its power.
 
     A decoder that repeats itself from frame to frame is heard as a buzz at the frame rate; at the

@@ -54,7 +54,6 @@ LOG_MAGNITUDE_CEILING = 7.0
 _NOISE_CHANNELS = 16
 _FIRST_TONE = -1.5  # sigmoid: a share of 0.18
 
-
 class SpectralConfig(Config):
     """Size of a spectral autoencoder.
 
@@ -232,9 +231,7 @@ class SpectralAutoencoder(Autoencoder):
 
     def _decode(self, latent: Tensor, noise: Tensor) -> Tensor:
         bands = self.log_bands(latent)
-        random = rearrange(noise[:, 0], "b (t h) -> b t h", h=self.config.hop)[
-            ..., :_NOISE_CHANNELS
-        ]
+        random = rearrange(noise[:, 0], "b (t h) -> b t h", h=self.config.hop)[..., :_NOISE_CHANNELS]
         hidden = self.decoder(self.embed(torch.cat([bands / 3, random.to(bands)], -1)))
         correction = self.to_correction(hidden).float()
         tone = self.to_tone(hidden).float().sigmoid()
