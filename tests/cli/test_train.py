@@ -140,7 +140,7 @@ BAD = [
     (
         ["each.nothing=1"],
         None,
-        "`stages.align.nothing`: got 1; allowed: the fields text, start, data",
+        "`stages.align.nothing`: got 1; allowed: the fields draws, loss, averages",
     ),
     (["stages.align.run.stepz=1"], None, "the fields steps, hours, seed"),
     (

@@ -28,10 +28,9 @@ from ezaudio.training.tasks.autoencoder import (
     AutoencoderConfig,
     AutoencoderRecipe,
     AutoencoderTask,
-    row_noise,
 )
 from ezaudio.training.tasks.discriminator_step import held
-from ezaudio.training.tasks.reconstruction import forward_cost
+from ezaudio.training.tasks.reconstruction import forward_cost, row_noise
 from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS
 
 RECIPES = Path(ezaudio.__file__).parent / "recipes"

@@ -13,7 +13,6 @@ import torch
 from tests.training.toys import LineTask, children, killed_at_random, on_two, run_line
 
 from ezaudio.errors import CheckpointError, InputError, OutputError
-from ezaudio.training import state
 from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.loop.divergence import DivergedError
 from ezaudio.training.loop.loggers import read_log
@@ -197,7 +196,7 @@ def test_a_write_that_fails_half_way_keeps_what_was_saved(tmp_path, monkeypatch)
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(state.torch, "save", torn)
+    monkeypatch.setattr(torch, "save", torn)
     with pytest.raises(OutputError, match="No space left on device; the checkpoints before it"):
         run_line(tmp_path, resume=True)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["000000007"]

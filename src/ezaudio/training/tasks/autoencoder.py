@@ -22,12 +22,12 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from ezaudio.checkpoints import save_module
 from ezaudio.config import Config
 from ezaudio.data.crops import CropConfig, WaveformBatches
-from ezaudio.data.keys import generator_at, seed_at
+from ezaudio.data.keys import seed_at
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import InputError
 from ezaudio.training.loop.distributed import Engine, EngineConfig
@@ -37,14 +37,13 @@ from ezaudio.training.loop.task import Heard, Measured, Plan
 from ezaudio.training.loop.trainer import Job, RunConfig
 from ezaudio.training.tasks.discriminator_step import DiscriminatorStep, descend
 from ezaudio.training.tasks.plan import read_waveforms
-from ezaudio.training.tasks.reconstruction import forward_cost, listen, measure
+from ezaudio.training.tasks.reconstruction import Coder, forward_cost, listen, measure, row_noise
 from ezaudio.vae import Posterior, VaeConfig
 from ezaudio.vae.discriminators import DiscriminatorConfig
 from ezaudio.vae.load import load_weights
 from ezaudio.vae.losses import GeneratorLoss, LossConfig
-from ezaudio.vae.model import Autoencoder
 
-_FRESH, _NOISE, _EXCITATION = 31, 32, 33
+_FRESH, _EXCITATION = 31, 33
 _SOUNDS = 2
 _PLAIN = {"gain_db": (0.0, 0.0), "polarity": False, "mix_share": 0.0}
 
@@ -108,48 +107,6 @@ class Crops(Protocol):
 
     def ids(self, index: int) -> tuple[str, ...]:
         """Names of those rows."""
-
-
-class Coder(nn.Module):
-    """An autoencoder as one function, which is what data-parallel training wraps.
-
-    Args:
-        vae: Autoencoder.
-        frozen_encoder: Whether the encoder gets no gradients.
-    """
-
-    def __init__(self, vae: Autoencoder, *, frozen_encoder: bool) -> None:
-        super().__init__()
-        self.vae, self.frozen_encoder = vae, frozen_encoder
-        if frozen_encoder:
-            vae.freeze_encoder()
-
-    def forward(
-        self, wave: Tensor, noise: Tensor, excitation: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruct waveforms from noisy latents.
-
-        Args:
-            wave: (B, 1, S).
-            noise: In the latent, (B, C, T).
-            excitation: For a decoder that is excited by noise, (B, 1, T * hop).
-
-        Returns:
-            Output (B, 1, S), mean and standard deviation (B, C, T).
-        """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
-            posterior = self.vae.encode(wave)
-        latent = posterior.mean + posterior.std * noise
-        output = self.vae.decode(latent, excitation)[..., : wave.shape[-1]]
-        return output, posterior.mean, posterior.std
-
-
-def row_noise(
-    shape: tuple[int, int], rows: range, *, seed: int, index: int, purpose: int = _NOISE
-) -> Tensor:
-    """Standard normal noise, (rows, *shape), that follows from seed, step and row alone."""
-    keys = [(seed, purpose, index, row) for row in rows]
-    return torch.stack([torch.randn(shape, generator=generator_at(*key)) for key in keys])
 
 
 class AutoencoderTask:

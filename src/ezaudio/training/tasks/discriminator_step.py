@@ -1,4 +1,4 @@
-"""The discriminator as a player: how it learns, and what it makes the generator pay for."""
+"""The discriminator in training: its own step, and what it adds to the loss of the generator."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DiscriminatorStep:
 
     Args:
         network: The discriminator.
-        losses: What both players are paid for.
+        losses: Losses of both networks and their weights.
         optim: Its optimiser.
         engine: Where it runs.
     """
@@ -77,7 +77,7 @@ class DiscriminatorStep:
         }
 
     def opinion(self, wave: Tensor, output: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of what the generator is paid for by the discriminator, and its parts."""
+        """What it adds to the loss of the generator, and the parts of that without weights."""
         with held(self.network):
             with torch.no_grad():
                 _, real_maps = self.network(wave)

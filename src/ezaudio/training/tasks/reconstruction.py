@@ -1,4 +1,4 @@
-"""What an autoencoder in training is worth: distances, sounds to hear, the cost of a step."""
+"""An autoencoder in training: how it is called, measured and heard, and the cost of a step."""
 
 from __future__ import annotations
 
@@ -13,13 +13,57 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ezaudio.audio_distance import Distances, distances
+from ezaudio.data.keys import generator_at
 from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.loop.task import Heard
 from ezaudio.vae.losses import GeneratorLoss
 from ezaudio.vae.model import Autoencoder
 
+_NOISE = 32
 _SILENT = 1e-4
 _DISTANCES = tuple(field.name for field in fields(Distances))
+
+
+class Coder(nn.Module):
+    """An autoencoder as one function, which is what data-parallel training wraps.
+
+    Args:
+        vae: Autoencoder.
+        frozen_encoder: Whether the encoder gets no gradients.
+    """
+
+    def __init__(self, vae: Autoencoder, *, frozen_encoder: bool) -> None:
+        super().__init__()
+        self.vae, self.frozen_encoder = vae, frozen_encoder
+        if frozen_encoder:
+            vae.freeze_encoder()
+
+    def forward(
+        self, wave: Tensor, noise: Tensor, excitation: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruct waveforms from noisy latents.
+
+        Args:
+            wave: (B, 1, S).
+            noise: In the latent, (B, C, T).
+            excitation: For a decoder that is excited by noise, (B, 1, T * hop).
+
+        Returns:
+            Output (B, 1, S), mean and standard deviation (B, C, T).
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
+            posterior = self.vae.encode(wave)
+        latent = posterior.mean + posterior.std * noise
+        output = self.vae.decode(latent, excitation)[..., : wave.shape[-1]]
+        return output, posterior.mean, posterior.std
+
+
+def row_noise(
+    shape: tuple[int, int], rows: range, *, seed: int, index: int, purpose: int = _NOISE
+) -> Tensor:
+    """Standard normal noise, (rows, *shape), that follows from seed, step and row alone."""
+    keys = [(seed, purpose, index, row) for row in rows]
+    return torch.stack([torch.randn(shape, generator=generator_at(*key)) for key in keys])
 
 
 @torch.no_grad()
