@@ -7,11 +7,12 @@ same spectrum. Neither needs a reference: noise has known values.
 from __future__ import annotations
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
+from ezaudio.audio import resample
+
 NOISE_TEXTURE = np.pi / np.sqrt(24)
-"""Deviation of the log magnitude of Gaussian noise, 0.64: that of half the log of an exponential."""
+"""Deviation of the log magnitude of Gaussian noise, 0.64: of half the log of an exponential."""
 
 _RATE = 24_000
 _WINDOW, _HOP = 1024, 256
@@ -37,7 +38,7 @@ def texture(samples: NDArray[np.float32], sample_rate: int) -> float:
 
     wave = np.asarray(samples, np.float32)
     if sample_rate != _RATE:
-        wave = soxr.resample(wave, sample_rate, _RATE)
+        wave = resample(wave, sample_rate, _RATE)
     wave = wave / max(float(np.abs(wave).max(initial=0)), 1e-9)
     wave = np.pad(wave, (0, max(0, _WINDOW - len(wave))))
     magnitude = np.abs(stft(wave, _RATE, nperseg=_WINDOW, noverlap=_WINDOW - _HOP)[2])
@@ -48,9 +49,7 @@ def texture(samples: NDArray[np.float32], sample_rate: int) -> float:
     return float((level - uniform_filter(level, _AROUND))[heard].std())
 
 
-def repetition(
-    samples: NDArray[np.float32], sample_rate: int, *, period_s: float = 0.02
-) -> float:
+def repetition(samples: NDArray[np.float32], sample_rate: int, *, period_s: float = 0.02) -> float:
     """Autocorrelation of a waveform at a lag, as a share of its power.
 
     A decoder that repeats itself from frame to frame is heard as a buzz at the frame rate; at the

@@ -1,4 +1,4 @@
-"""Begin a network from the weights of a smaller one, so that it computes at first what that one did.
+"""Begin a network from the weights of a smaller one; it computes at first what that one did.
 
 From a network without text to one with text (paper, section 2.3: stage 1 to stage 2), and from
 latents of few channels to latents that have these and more.

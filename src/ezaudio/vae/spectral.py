@@ -4,9 +4,9 @@ The encoder is a fixed analysis: the short-time power spectrum (hop 240, 100 fra
 gathered in mel bands and put on a logarithmic scale. A latent frame (50/s) joins two of them: the
 cosine transform over the bands of what they have in common, and the first coefficients of how the
 second differs from the first, which say where within 20 ms a sound begins. Neighbouring bands rise
-and fall together; coefficients hardly do, so that after each is brought to unit variance white noise
-is already close to the covariance of latents, and a diffusion model need not learn to take noise out
-of directions in which sounds do not vary.
+and fall together; coefficients hardly do, so that after each is brought to unit variance white
+noise is already close to the covariance of latents, and a diffusion model need not learn to take
+noise out of directions in which sounds do not vary.
 
 The decoder is handed the bands and white noise, and begins as a filter: the noise, shaped in each
 bin to the magnitude A that the bands describe. From there it learns, per bin, a correction d of the
@@ -53,6 +53,7 @@ LOG_MAGNITUDE_CEILING = 7.0
 
 _NOISE_CHANNELS = 16
 _FIRST_TONE = -1.5  # sigmoid: a share of 0.18
+
 
 class SpectralConfig(Config):
     """Size of a spectral autoencoder.
@@ -142,7 +143,7 @@ class SpectralAutoencoder(Autoencoder):
     window: Tensor
     mel: Tensor
     cosines: Tensor
-    centres: Tensor
+    between: Tensor
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__(
@@ -213,7 +214,8 @@ class SpectralAutoencoder(Autoencoder):
         Shapes: (B, T', mel bands) -> (B, T', F).
         """
         power = torch.exp(2 * bands.clamp(max=LOG_MAGNITUDE_CEILING) @ self.between)
-        return (power - (GATE * MAGNITUDE_FLOOR) ** 2).clamp_min(1e-10).sqrt()
+        magnitude: Tensor = (power - (GATE * MAGNITUDE_FLOOR) ** 2).clamp_min(1e-10).sqrt()
+        return magnitude
 
     def _encode(self, wave: Tensor) -> tuple[Tensor, Tensor]:
         spectrum = self.spectrum(wave)
@@ -231,7 +233,9 @@ class SpectralAutoencoder(Autoencoder):
 
     def _decode(self, latent: Tensor, noise: Tensor) -> Tensor:
         bands = self.log_bands(latent)
-        random = rearrange(noise[:, 0], "b (t h) -> b t h", h=self.config.hop)[..., :_NOISE_CHANNELS]
+        random = rearrange(noise[:, 0], "b (t h) -> b t h", h=self.config.hop)[
+            ..., :_NOISE_CHANNELS
+        ]
         hidden = self.decoder(self.embed(torch.cat([bands / 3, random.to(bands)], -1)))
         correction = self.to_correction(hidden).float()
         tone = self.to_tone(hidden).float().sigmoid()
@@ -267,7 +271,7 @@ def _band_averages(config: SpectralConfig) -> Tensor:
 
 
 def _cosines(config: SpectralConfig) -> Tensor:
-    """First rows of the orthonormal cosine transform (DCT-II) over mel bands, (cepstra, mel bands)."""
+    """First rows of the orthonormal cosine transform (DCT-II), (cepstra, mel bands)."""
     count = max(config.cepstra, config.differences)
     order = torch.arange(count, dtype=torch.float64)[:, None]
     band = torch.arange(config.mel_bands, dtype=torch.float64)[None]

@@ -6,9 +6,9 @@ place, since convolutions over two channels and a thousand bins are what a CPU i
 frequencies are halved three times and time twice. Three of them cost as much as the decoder that
 they teach. Window sizes lie far apart: the long one resolves harmonics, the short one onsets.
 
-The spectrum is divided by the length of its window, so that white noise of unit power has unit power
-in every bin, and frames lie inside the sound, as in `multi_stft`, from which the shape of the network
-follows.
+The spectrum is divided by the length of its window, so that white noise of unit power has unit
+power in every bin, and frames lie inside the sound, as in `multi_stft`, from which the shape of the
+network follows.
 """
 
 from __future__ import annotations
