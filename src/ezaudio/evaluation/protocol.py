@@ -75,7 +75,16 @@ class Protocol(Config):
 _PAPER_LOADING = Loading(
     channel="first", subtract_mean=True, resampler="windowed-sinc", shortest_samples=32_000
 )
-_WAVEFORM_METRICS = ("silent", "clipped", "silent_tail", "loudness", "bandwidth", "duration_error")
+_WAVEFORM_METRICS = (
+    "silent",
+    "clipped",
+    "silent_tail",
+    "loudness",
+    "bandwidth",
+    "texture",
+    "repeats",
+    "duration_error",
+)
 _SETS = ("fd", "kad", "precision", "recall", "coverage")
 _EVENTS = ("events", "order", "order_given_events")
 _FAULTS = Panel(extractor=WAVEFORM, metrics=_WAVEFORM_METRICS)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,15 @@ def test_what_is_no_sound_is_refused(bad):
 def test_the_length_error_is_a_distance():
     errors = duration_errors(np.array([3.5, 4.25]), np.array([4.0, 4.0]))
     np.testing.assert_allclose(errors, [0.5, 0.25])
+
+
+def test_a_buzz_repeats_and_noise_does_not():
+    noise = 0.1 * np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
+    rough, buzz = sound_facts(noise, 24_000), sound_facts(np.tile(noise[:480], 100), 24_000)
+    assert not rough.repeats and buzz.repeats
+    assert rough.texture == pytest.approx(0.64, abs=0.06)
+
+
+def test_silence_has_no_texture_and_does_not_repeat():
+    facts = sound_facts(np.zeros(24_000, np.float32), 24_000)
+    assert math.isnan(facts.texture) and not facts.repeats

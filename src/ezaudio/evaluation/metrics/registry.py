@@ -286,6 +286,14 @@ METRICS: dict[str, Metric] = {
         "band (Hz)", "frequency below which 99 % of the energy lies", "real",
         per_clip(_fact("bandwidth_hz")), needs=("bandwidth_hz",),
     ),
+    "texture": Metric(
+        "texture", "deviation of the log magnitude around its local mean; noise has 0.64", "real",
+        per_clip(_fact("texture")), needs=("texture",),
+    ),
+    "repeats": Metric(
+        "buzzing", "share of clips whose waveform repeats every 20 ms", "lower",
+        per_clip(_fact("repeats")), needs=("repeats",), share=True,
+    ),
     "duration_error": Metric(
         "length error (s)", "distance from the length that was asked for", "lower",
         per_clip(_duration_error), needs=("duration_s", "asked_s"),

@@ -1,4 +1,6 @@
-"""What can be wrong with a sound whatever it should be: silence, clipping, level, band, length."""
+"""What can be wrong with a sound whatever it should be: silence, clipping, level, band, length,
+a texture that is smooth, or repeats, where sound is rough.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ezaudio.audio_checks import BLOCK_S, bandwidth_hz, block_db, clipped_share, rms_db
+from ezaudio.audio_texture import repetition, texture
 from ezaudio.errors import InputError, OutputError
 
 Samples = npt.NDArray[np.float32]
@@ -17,6 +20,7 @@ SILENT_RMS_DB = -60.0
 AUDIBLE_DB = -45.0
 TAIL_DB = -50.0
 SHORTEST_LOUDNESS_S = 0.4
+REPEATING = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class SoundFacts:
         silent_tail_s: time after the last 50 ms within 50 dB of the loudest 50 ms.
         bandwidth_hz: frequency below which 99 % of the energy lies; 0 for silence.
         loudness_lufs: integrated loudness (ITU-R BS.1770-4); NaN under 0.4 s and for silence.
+        texture: deviation of the log magnitude around its local mean; NaN for silence.
+        repeats: the waveform's autocorrelation at 20 ms, the length of a latent frame, is above
+            a half: a buzz at the frame rate.
     """
 
     duration_s: float
@@ -40,6 +47,8 @@ class SoundFacts:
     silent_tail_s: float
     bandwidth_hz: float
     loudness_lufs: float
+    texture: float
+    repeats: bool
 
 
 def sound_facts(samples: Samples, sample_rate: int) -> SoundFacts:
@@ -66,6 +75,8 @@ def sound_facts(samples: Samples, sample_rate: int) -> SoundFacts:
         silent_tail_s=float(tail),
         bandwidth_hz=bandwidth_hz(samples, sample_rate),
         loudness_lufs=loudness_lufs(samples, sample_rate),
+        texture=texture(samples, sample_rate),
+        repeats=repetition(samples, sample_rate) > REPEATING,
     )
 
 
