@@ -76,22 +76,6 @@ def test_a_score_is_the_cosine_of_sound_and_caption(
     assert reasons == ["unreadable audio"] * 6
 
 
-def test_a_sound_that_has_changed_is_scored_anew(clap: Path, tmp_path: Path) -> None:
-    given = tmp_path / "given"
-    given.mkdir()
-    write_audio(given / "0.wav", sound(0, 0.6), RATE_HZ)
-    write_set(given / "set", [record("c0", CAPTIONS[0], "0.wav")])
-    filtered(given, tmp_path / "out", clap, threshold=-1.0)
-    (before,) = CaptionSet(tmp_path / "out").records()
-    write_audio(given / "0.wav", sound(9, 0.9), RATE_HZ)
-    assert filtered(given, tmp_path / "out", clap, threshold=-1.0).heard == 1
-    filtered(given, tmp_path / "fresh", clap, threshold=-1.0)
-    (again,), (fresh,) = (CaptionSet(tmp_path / n).records() for n in ("out", "fresh"))
-    assert again.score == fresh.score != before.score
-    (given / "0.wav").unlink()  # a sound that is gone is no other sound
-    assert filtered(given, tmp_path / "out", clap, threshold=-1.0).pairs == 1
-
-
 def test_the_threshold_keeps_what_reaches_it_and_the_table_counts_what_others_would(
     given: Path, clap: Path, tmp_path: Path
 ) -> None:

@@ -348,6 +348,9 @@ def test_nothing_to_resume_and_a_wrong_ending_are_refused(model, sounds, tmp_pat
         ("dog/001.wav", "dog"),
         ("001.wav", "my sounds"),
         ("Gewitter_über_See.wav", "gewitter über see"),
+        ("Cafe\u0301_Terrace.wav", "caf\u00e9 terrace"),
+        ("雨.wav", "雨"),
+        ("बारिश_3.wav", "बारिश"),
     ],
 )
 def test_a_caption_is_made_from_the_name(file, caption):

@@ -84,7 +84,8 @@ def caption_of(file: Path, folder: str = "") -> str:
         # number__user__title, as a sound library names files
         stem = re.sub(r"^\d+__.+?__", "", unicodedata.normalize("NFC", name))
         stem = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem)
-        words = re.findall(r"\w+(?:'\w+)?", "".join(map(_letter_or_space, stem)))
+        parts = "".join(map(_letter_or_space, stem)).split()
+        words = [word for part in parts if (word := part.strip("'"))]
         words = [word if len(word) > 1 and word.isupper() else word.lower() for word in words]
         if any(len(word) > 1 or not word.isascii() for word in words):
             return " ".join(words)
