@@ -31,7 +31,8 @@ from ezaudio.captions.run import RunSettings, label
 from ezaudio.captions.scoring import ScoreSettings
 from ezaudio.captions.sources import source_from
 from ezaudio.captions.store import CaptionSet
-from ezaudio.data.manifest import ClipRow, read_manifest
+from ezaudio.data.clips import ClipRow
+from ezaudio.data.manifest import read_manifest
 from ezaudio.diffusion import add_noise, velocity_target
 from ezaudio.extractors.clap import ClapConfig
 from ezaudio.pipelines.components import Components, load_components

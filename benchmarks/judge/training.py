@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.levels import trim_and_level
-from ezaudio.data.manifest import ClipRow
 from ezaudio.data.waveforms import WaveformStore
 from judge import features
 from judge.features import FRAME_RATE, log_mel

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.prompts import training_prompts
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.extractors.starter_tagger import FLOOR_DB, FRAME_RATE, MELS, LevelledLogMel

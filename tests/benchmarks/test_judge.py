@@ -17,7 +17,7 @@ from judge.network import Judge, ShapeListener, load_judge
 from judge.statistics import StatisticsListener, statistics
 
 from ezaudio.checkpoints import save_module
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import CheckpointError
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ezaudio.captions.rules.phrases import phrases_of
+from ezaudio.data.clips import Event
 
 FIRST_THEN = [
     ", and after that", ", after which", ", followed by", " followed by", ", then finally",
@@ -134,3 +135,8 @@ def _sound(text: str, names: dict[str, str]) -> tuple[str, bool, int | None]:
             said = (tail["times"] or "").strip()
             return names[candidate], bool(tail["again"]), TIMES.get(said) if said else 1
     raise ValueError(f"no sound: {text!r}")
+
+
+def event(label: str, start: float, end: float) -> Event:
+    """One sound of a kind, as the readers of strong labels give it."""
+    return Event(label=label, caption=label, start=start, end=end)

@@ -17,7 +17,8 @@ from ezaudio.audio import write_audio
 from ezaudio.captions.export import ExportSettings, export_manifest
 from ezaudio.captions.report import write_report
 from ezaudio.captions.statistics import statistics_of
-from ezaudio.data.manifest import ClipRow, read_manifest
+from ezaudio.data.clips import ClipRow
+from ezaudio.data.manifest import read_manifest
 from ezaudio.errors import InputError
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> barks, then rain falls.'

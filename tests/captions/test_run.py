@@ -11,9 +11,10 @@ import pytest
 from tests.captions.conftest import run, run_strong, table
 
 from ezaudio.captions.base import Published, Source, Writer
-from ezaudio.captions.record import BadLine, CaptionRecord, Failure, Item, now
+from ezaudio.captions.record import CaptionRecord, Failure, Item, now
 from ezaudio.captions.sources import source_from
 from ezaudio.captions.store import CaptionSet, read_facts, read_rows, write_rows
+from ezaudio.data.clips import BadLine
 from ezaudio.errors import CheckpointError, InputError, OutputError
 
 Strong = Callable[[int], Path]

@@ -42,7 +42,7 @@ def test_checking_lists_what_is_unfit(data):
     code, out, _ = data("check", "sounds", "-o", "q.csv", "--usable", "ok.jsonl")
     assert code == 0
     assert "6 of 8 clips are usable" in out and "silent 1" in out and "unreadable 1" in out
-    assert Path("q.csv").read_text().splitlines()[0] == "file,reason,detail"
+    assert Path("q.csv").read_text().splitlines()[0] == "file,reason,detail,start,end"
     assert [row.label for row in read_manifest(Path("ok.jsonl"))] == ["dog barking"] * 3 + [
         "rain"
     ] * 3
@@ -85,7 +85,43 @@ def test_a_list_with_its_recordings_elsewhere_and_parts(data):
 
 def test_statistics_of_a_list(data):
     told = yaml.safe_load(data("stats", "sounds")[1])
-    assert (told["clips"], told["labels"]) == (8, 2)
+    assert (told["clips"], told["labels"], told["clips_of_unknown_length"]) == (8, 2, 1)
+    assert told["seconds_percentiles"]["0%"] == 0.3 and told["seconds_percentiles"]["100%"] == 1.0
+
+
+def test_the_usable_clips_are_listed_relative_to_their_list(data):
+    Path("lists").mkdir()
+    code, _, _ = data("check", "sounds", "--usable", "lists/ok.csv")
+    assert code == 0
+    assert data("check", "lists/ok.csv")[1].startswith("6 of 6 clips are usable")
+    code, _, err = data("check", "sounds", "--usable", "ok.xyz")
+    assert code == 2 and ".jsonl" in err
+
+
+def test_lines_that_give_no_clip_are_told_and_the_others_read(data, ezaudio):
+    text = "file,caption\nrain/1.wav,rain\nrain/3.wav,rain, then wind\nrain/1.wav,drops\n"
+    Path("sounds/list.csv").write_text(text)
+    code, out, err = ezaudio("data", "check", "sounds/list.csv", "-o", "q.csv")
+    assert code == 0 and "list.csv:3: wrong number of columns" in err
+    assert "1 of 1 clips are usable" in out and "1 skipped: wrong number of columns 1" in out
+    assert (
+        Path("q.csv").read_text().splitlines()[1].startswith("list.csv:3,wrong number of columns")
+    )
+    assert "split `valid`" in err
+    data("pack", "sounds/list.csv", "-o", "p", "--quarantine", "q.csv")
+    (row,) = WaveformStore(Path("p")).rows
+    assert (row.caption, row.captions) == ("rain", ("drops",))
+
+
+def test_clips_are_kept_out(data):
+    Path("held.txt").write_text("rain/1.wav\n")
+    Path("sounds/held.csv").write_text("file\nrain/3.wav\n")
+    options = ["--exclude", "held.txt", "--exclude", "sounds/held.csv"]
+    code, out, _ = data("check", "sounds", *options)
+    assert code == 0 and "4 of 6 clips are usable" in out and "2 kept out" in out
+    assert yaml.safe_load(data("stats", "sounds", *options)[1])["kept_out"] == 2
+    code, _, err = data("pack", "sounds", "-o", "p", "--exclude", "none.csv")
+    assert code == 2 and "`--exclude`" in err
 
 
 BAD = [

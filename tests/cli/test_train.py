@@ -14,7 +14,7 @@ import yaml
 from tests.training.small import MODEL, STAGE, write_latents
 
 from ezaudio.data.checks import LENIENT
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.training.loop.loggers import read_log
 from ezaudio.training.tasks.diffusion import DiffusionTask

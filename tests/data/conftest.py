@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 
 RATE = 8000
 

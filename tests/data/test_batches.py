@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tests.data.fakes import FakeLatents, FakeWaveforms, rows_of
 
 from ezaudio.data.batches import BatchConfig, CropConfig, LatentBatches, WaveformBatches
-from ezaudio.data.manifest import ClipRow, Event
+from ezaudio.data.clips import ClipRow, Event
 from ezaudio.errors import AudioFileError, InputError
 
 ROWS = rows_of({"rain": 5, "dog": 3, "bell": 4})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ezaudio.data.checks import CheckConfig, fault, measure
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 
 RATE = 24_000
 CONFIG = CheckConfig()

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.levels import rms, trim_and_level
-from ezaudio.data.manifest import ClipRow
 from ezaudio.data.mixing import MixConfig, Mixer
 from ezaudio.data.prompts import training_prompts
 from ezaudio.errors import InputError

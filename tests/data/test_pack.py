@@ -11,11 +11,18 @@ import soundfile
 from tests.data.conftest import RATE, noise, write
 
 import ezaudio.data.pack as packing
-from ezaudio.data.checks import CheckConfig, duplicates, read_quarantine
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.checks import (
+    CheckConfig,
+    Quarantined,
+    duplicates,
+    read_quarantine,
+    without_quarantined,
+    write_quarantine,
+)
+from ezaudio.data.clips import ClipRow
+from ezaudio.data.collections import read_list
 from ezaudio.data.pack import PackConfig, check_clips, pack_clips
 from ezaudio.data.shards import Part
-from ezaudio.data.sources import read_source
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import AudioFileError, InputError
 
@@ -61,7 +68,7 @@ def test_shards_are_plain_webdataset_tars(store):
 
 
 def test_shards_can_be_packed_again_as_a_source(store, tmp_path):
-    rows = read_source(store.folder)
+    rows = read_list(store.folder).rows
     assert [row.label for row in rows] == [row.label for row in store.rows]
     assert rows[4].file.startswith("shard-000001.tar/")
     pack_clips(rows, store.folder, tmp_path / "again", CONFIG)
@@ -107,11 +114,11 @@ def test_a_killed_run_goes_on_with_the_shard_it_was_at(recordings, tmp_path, mon
     done = Counter()
     examine = packing.examine
 
-    def dying(row, files, config, *, keep=False):
+    def dying(row, files, config, **options):
         done[row.file] += 1
         if row.file == "6.wav" and done["6.wav"] == 1:
             raise KeyboardInterrupt
-        return examine(row, files, config, keep=keep)
+        return examine(row, files, config, **options)
 
     monkeypatch.setattr(packing, "examine", dying)
     with pytest.raises(KeyboardInterrupt):
@@ -157,11 +164,11 @@ def test_a_damaged_shard_is_an_error_of_that_clip_alone(store):
 
 
 def test_copies_across_splits_leave_the_training_side():
-    found = duplicates(
-        ["a", "b", "c", "d"], ["train", "valid", "train", "train"], ["x", "x", "y", ""]
-    )
-    assert list(found) == [0] and "b (split valid)" in found[0].detail
-    assert list(duplicates(["a", "b"], ["train", "train"], ["x", "x"])) == [1]
+    rows = [ClipRow(file=f"{name}.wav") for name in "abcd"]
+    rows[1] = ClipRow(file="b.wav", split="valid")
+    found = duplicates(rows, ["x", "x", "y", ""])
+    assert list(found) == [0] and "b.wav (split valid)" in found[0].detail
+    assert list(duplicates([rows[0], rows[2]], ["x", "x"])) == [1]
 
 
 def test_the_same_audio_at_another_level_or_rate_is_no_copy(tmp_path):
@@ -189,3 +196,93 @@ def test_limits_can_be_changed(recordings, tmp_path):
     strict = CONFIG.model_copy(update={"check": CheckConfig(min_s=0.45)})
     packed = pack_clips(rows, root, tmp_path / "packed", strict)
     assert Counter(entry.reason for entry in packed.quarantined) == {"short": 3}
+
+
+def durations(folder):
+    return {row.file: row.duration for row in WaveformStore(folder).rows}
+
+
+def test_recordings_that_have_changed_are_packed_again_and_those_that_are_gone_kept(tmp_path):
+    root, packed = tmp_path / "r", tmp_path / "packed"
+    for name in "abc":
+        write(root / f"{name}.wav", noise(ord(name)))
+    (root / "d.wav").write_bytes(b"junk")
+    rows = [ClipRow(file=f"{name}.wav") for name in "abcd"]
+    one = CONFIG.model_copy(update={"clips_per_shard": 1})
+    pack_clips(rows, root, packed, one)
+    before = (packed / "shard-000001.tar").stat().st_mtime_ns
+    write(root / "a.wav", noise(7, 1.0))
+    write(root / "d.wav", noise(8))
+    (root / "c.wav").unlink()
+    assert pack_clips(rows, root, packed, one).clips == 4
+    assert durations(packed) == {"a.wav": 1.0, "b.wav": 0.5, "c.wav": 0.5, "d.wav": 0.5}
+    np.testing.assert_allclose(WaveformStore(packed).read(0), noise(7, 1.0), atol=1e-4)
+    assert (packed / "shard-000001.tar").stat().st_mtime_ns == before
+
+
+def test_a_pack_that_failed_leaves_a_folder_that_can_be_used(recordings, tmp_path):
+    root, rows = recordings
+    with pytest.raises(InputError, match="missing, not below elsewhere"):
+        pack_clips(rows, tmp_path / "elsewhere", tmp_path / "packed", CONFIG)
+    assert pack_clips(rows[:3], root, tmp_path / "packed", CONFIG).clips == 3
+    left = sorted(path.name for path in (tmp_path / "packed").glob("shard-*"))
+    assert left == ["shard-000000.parquet", "shard-000000.tar"]
+
+
+def test_parts_of_one_recording_are_cut_out(tmp_path):
+    write(tmp_path / "long.wav", noise(0, 3.0))
+    spans = [(0, 1), (1, 2.5), (2.5, 9), (4, 5)]
+    rows = [ClipRow(file="long.wav", start=a, end=b) for a, b in spans]
+    packed = pack_clips(rows, tmp_path, tmp_path / "packed", CONFIG)
+    store = WaveformStore(tmp_path / "packed")
+    assert [row.duration for row in store.rows] == [1.0, 1.5, 0.5]
+    np.testing.assert_allclose(store.read(1), noise(0, 3.0)[RATE : 5 * RATE // 2], atol=1e-4)
+    assert [(q.reason, q.start) for q in packed.quarantined] == [("outside", 4.0)]
+    again = read_list(tmp_path / "packed").rows
+    pack_clips(again, tmp_path / "packed", tmp_path / "again", CONFIG)
+    assert [r.duration for r in WaveformStore(tmp_path / "again").rows] == [1.0, 1.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end", "seconds"),
+    [("video.wav", 0.5, 1.5, 1.0), ("video.wav", 0, 2.95, 3.0), ("video.wav", 30, 33, 3.0),
+     ("video.wav", 2, 0, 1.0), ("oPRC3zComfA_1.wav", 1, 2, 3.0)],
+)  # fmt: skip
+def test_a_span_is_cut_where_it_lies_inside_its_file(tmp_path, name, start, end, seconds):
+    write(tmp_path / name, noise(0, 3.0))
+    pack_clips([ClipRow(file=name, start=start, end=end)], tmp_path, tmp_path / "packed", CONFIG)
+    assert durations(tmp_path / "packed") == {name: seconds}
+
+
+def test_a_quarantine_leaves_out_rows_and_not_all_rows_of_a_file(tmp_path):
+    rows = [ClipRow(file="a.wav", start=s, end=s + 1) for s in range(3)] + [ClipRow(file="b.wav")]
+    entries = [Quarantined("a.wav", "silent", "x", 1, 2), Quarantined("b.wav", "missing", "")]
+    write_quarantine(tmp_path / "q.csv", entries)
+    assert read_quarantine(tmp_path / "q.csv") == entries
+    assert without_quarantined(rows, entries) == [rows[0], rows[2]]
+    (tmp_path / "own.csv").write_text("file\na.wav\n")
+    assert without_quarantined(rows, read_quarantine(tmp_path / "own.csv")) == [rows[3]]
+
+
+FORMATS = {"wav": {}, "flac": {}, "ogg": {}, "mp3": {}, "aiff": {}, "au": {}, "caf": {}}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_recording_that_breaks_off_is_told_in_every_format(tmp_path, name):
+    soundfile.write(tmp_path / f"whole.{name}", noise(0, 4.0), RATE)
+    content = (tmp_path / f"whole.{name}").read_bytes()
+    (tmp_path / f"cut.{name}").write_bytes(content[: len(content) * 6 // 10])
+    rows = [ClipRow(file=f"whole.{name}"), ClipRow(file=f"cut.{name}")]
+    packed = pack_clips(rows, tmp_path, tmp_path / "packed", CONFIG)
+    assert packed.clips == 1
+    assert [(q.file, q.reason) for q in packed.quarantined] == [(f"cut.{name}", "unreadable")]
+
+
+def test_a_header_that_leaves_the_size_open_is_believed(tmp_path):
+    write(tmp_path / "stream.wav", noise(0, 1.0))
+    content = bytearray((tmp_path / "stream.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = content[4:8] = b"\xff\xff\xff\xff"
+    (tmp_path / "stream.wav").write_bytes(content)
+    pack_clips([ClipRow(file="stream.wav")], tmp_path, tmp_path / "packed", CONFIG)
+    assert durations(tmp_path / "packed") == {"stream.wav": 1.0}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ezaudio.data.manifest import ClipRow, Event
+from ezaudio.data.clips import ClipRow, Event
 from ezaudio.data.prompts import (
     HELD_OUT,
     PAIRS,

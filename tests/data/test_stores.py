@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.prefetch import Prefetch
 from ezaudio.data.shards import TarFiles, finished, new_shard, read_head, write_head
 from ezaudio.data.statistics import of_rows

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.texts import EncodedPrompts, TextStore, encode_texts, prompts_of
 from ezaudio.errors import InputError
 from ezaudio.types import TextEmbedding

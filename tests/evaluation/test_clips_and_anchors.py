@@ -27,7 +27,29 @@ class TestManifests:
         )
         one, other = (read_items(tmp_path / name) for name in ("a.csv", "a.jsonl"))
         assert one == other
-        assert one[0] == Item("one", "A dog.", (), 1.5, "dog", "valid", tmp_path / "x" / "one.ogg")
+        file = tmp_path / "x" / "one.ogg"
+        assert one[0] == Item("one", "A dog.", (), 1.5, "dog", "valid", file, place="x/one")
+
+    def test_usual_columns_splits_and_quoted_line_breaks_are_understood(self, tmp_path: Path):
+        text = '\ufeffPath;Text;Split\na.wav;"two\nlines";Validation\nb.wav;rain;\n'
+        (tmp_path / "a.csv").write_text(text)
+        assert [i.caption for i in read_items(tmp_path / "a.csv")] == ["two\nlines", "rain"]
+        assert [i.name for i in read_items(tmp_path / "a.csv", split="val")] == ["a"]
+
+    def test_items_are_named_as_the_folders_that_they_are_scored_in(self, tmp_path: Path):
+        text = "file,caption\n" + "".join(f"ref/{k}/{i}.wav,{k}\n" for k in "ab" for i in (0, 1))
+        (tmp_path / "a.csv").write_text(text)
+        (tmp_path / "one.csv").write_text("file\nref/a/0.wav\n")
+        assert [i.name for i in read_items(tmp_path / "a.csv")] == ["a/0", "a/1", "b/0", "b/1"]
+        assert read_items(tmp_path / "one.csv")[0].name == "0"
+        folder = ["a/0", "a/1", "b/0"]
+        assert read_items(tmp_path / "one.csv", folders=[folder])[0].name == "a/0"
+
+    def test_clips_are_kept_out_of_a_manifest(self, tmp_path: Path):
+        (tmp_path / "a.csv").write_text("file\na.wav\nb.wav\n")
+        (tmp_path / "out.txt").write_text("b.wav\n")
+        kept = read_items(tmp_path / "a.csv", exclude=[tmp_path / "out.txt"])
+        assert [item.name for item in kept] == ["a"]
 
     def test_a_split_that_is_not_there_is_named(self, tmp_path: Path):
         (tmp_path / "a.csv").write_text("name,caption,split\na,x,train\n")
@@ -37,9 +59,10 @@ class TestManifests:
     @pytest.mark.parametrize(
         ("text", "match"),
         [
-            ("caption\nx\n", "`name` in every row"),
-            ("name,events\na,one\n", "two labels"),
-            ("name,duration\na,long\n", "seconds"),
+            ("caption\nx\n", "no file or name"),
+            ("file,caption\na.wav,a camera, clicking\n", "a.csv:2"),
+            ("name,duration\na,long\n", "duration"),
+            ("name,split\na,later\n", "split"),
             ("name\na\na\n", "each clip once"),
         ],
     )
@@ -47,6 +70,15 @@ class TestManifests:
         (tmp_path / "a.csv").write_text(text)
         with pytest.raises(InputError, match=match):
             read_items(tmp_path / "a.csv")
+
+    def test_hidden_files_are_no_clips_and_other_formats_are_told(self, tmp_path: Path):
+        folder = write_sounds(tmp_path / "s", 3)
+        (folder / "._c00.wav").write_bytes(b"\0")
+        assert len(read_folder(folder).names) == 3
+        (tmp_path / "t").mkdir()
+        (tmp_path / "t" / "a.m4a").touch()
+        with pytest.raises(InputError, match="ffmpeg"):
+            read_folder(tmp_path / "t")
 
     def test_a_folder_and_its_manifest_must_name_the_same_clips(self, tmp_path: Path):
         clips = read_folder(write_sounds(tmp_path / "s", 3))

@@ -80,6 +80,11 @@ def test_made_names_never_collide_and_stay_in_the_folder(tmp_path_factory, rows,
         path.touch()
 
 
+def test_a_stem_keeps_the_letters_of_any_script_with_their_marks():
+    names = ("बारिश और हवा", "Cafe\u0301!", "雨")
+    assert [stem_of(name) for name in names] == ["बारिश-और-हवा", "caf\u00e9", "雨"]
+
+
 @quick
 @given(st.text(max_size=300))
 @example("con")

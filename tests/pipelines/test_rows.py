@@ -46,8 +46,8 @@ def test_json_lines_take_every_option(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "place", "said"),
     [
-        ("p.jsonl", '{"prompt": "a"}\n{"prompt": "b", "lenght": 3}', "p.jsonl:2", "lenght"),
-        ("p.jsonl", '{"prompt": "b", "lenght": 3}', "p.jsonl:1", ", ".join(ROW_KEYS)),
+        ("p.jsonl", '{"prompt": "a"}\n{"prompt": "b", "step": 3}', "p.jsonl:2", "step"),
+        ("p.jsonl", '{"prompt": "b", "step": 3}', "p.jsonl:1", ", ".join(ROW_KEYS)),
         ("p.jsonl", '{"duration": 3}', "p.jsonl:1", "prompt"),
         ("p.jsonl", '{"prompt": ""}', "p.jsonl:1: prompt", "1 to 2000 characters"),
         ("p.jsonl", '{"prompt": 5}', "p.jsonl:1: prompt", "5"),
@@ -58,18 +58,18 @@ def test_json_lines_take_every_option(tmp_path):
         ("p.jsonl", '["a"]', "p.jsonl:1", "a JSON object"),
         ("p.jsonl", "{", "p.jsonl:1", "a JSON object"),
         ("p.jsonl", "[" * 100_000, "p.jsonl:1", "a JSON object"),
-        ("p.csv", "prompt,lenght\na,3\n", "p.csv:1", "lenght"),
-        ("p.csv", "duration\n3\n", "p.csv:1", "prompt"),
+        ("p.csv", "prompt,durations\na,3\n", "p.csv:2", "durations"),
+        ("p.csv", "duration\n3\n", "p.csv:2", "prompt"),
         ("p.csv", "prompt,prompt\na,b\n", "p.csv:1", "once"),
-        ("p.csv", "prompt,seed\na,1\nb\n", "p.csv:3", "2 values"),
-        ("p.csv", "prompt,seed\na,1,5\n", "p.csv:2", "2 values"),
+        ("p.csv", "prompt,seed\na,1\nb\n", "p.csv:3", "2 columns"),
+        ("p.csv", "prompt,seed\na,1,5\n", "p.csv:2", "2 columns"),
         ("p.csv", "prompt,seed\na,x\n", "p.csv:2: seed", "valid integer"),
-        ("p.csv", 'prompt\n"a\n', "p.csv:2", "valid CSV"),
-        ("p.csv", "", "p.csv", "prompt"),
+        ("p.csv", 'prompt\n"a\n', "p.csv:2", "quotation marks"),
+        ("p.csv", "", "p.csv", "at least one prompt"),
         ("p.txt", "\n \n", "p.txt", "at least one prompt"),
         ("p.txt", "x" * 10_000, "p.txt:1", "at most 2000 characters"),
         ("p.txt", b"\xff\xfe\x00", "p.txt", "UTF-8"),
-        ("p.xlsx", b"PK", "p.xlsx", ".txt, .csv or .jsonl"),
+        ("p.xlsx", b"PK", "p.xlsx", ".txt, .csv"),
     ],
 )  # fmt: skip
 def test_a_complaint_names_file_and_line(tmp_path, name, content, place, said):
@@ -78,6 +78,27 @@ def test_a_complaint_names_file_and_line(tmp_path, name, content, place, said):
     assert place in str(error.value) or place in str(error.value.got)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.csv", "File;Caption;Split;notes\nx.wav;a dog, barking;train;loud\n\n"),
+        ("p.tsv", "\ufefftext\tnotes\na dog, barking\tloud\n"),
+        ("p.ndjson", '{"text": "a dog, barking", "label": null, "notes": 3}\n'),
+    ],
+)
+def test_a_list_of_clips_is_a_file_of_prompts_and_other_columns_are_told(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    told = []
+    [request] = read_rows(tmp_path / name, {"duration_s": 2.0}, {}, tell=told.append)
+    assert request.prompt == "a dog, barking"
+    assert told == [f"{name}: left out, no options: notes"]
+
+
+def test_a_quoted_line_break_keeps_a_prompt_and_the_numbers_of_lines(tmp_path):
+    with pytest.raises(InputError, match=r"p\.csv:4: seed"):
+        read(tmp_path, "p.csv", 'prompt,seed\n"a\nb",1\nc,x\n')
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):

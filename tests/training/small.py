@@ -11,7 +11,7 @@ from tests.tiny_model import WIDTH, FakeTextConfig
 from torch import nn
 
 from ezaudio.config import load_config
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.text import TEXT_ENCODERS
 from ezaudio.training.encode import EncodeConfig, LatentEncoder, encode_latents

@@ -17,7 +17,7 @@ import ezaudio
 from ezaudio.checkpoints import load_module
 from ezaudio.config import load_config
 from ezaudio.data.checks import LENIENT
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.training.loop.distributed import Engine, EngineConfig

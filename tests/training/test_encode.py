@@ -9,8 +9,8 @@ from torch import nn
 
 import ezaudio.training.encode as encoding
 from ezaudio.data.batches import BatchConfig, LatentBatches
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.latents import LatentStore
-from ezaudio.data.manifest import ClipRow
 from ezaudio.data.mixing import MixConfig
 from ezaudio.data.shards import Part
 from ezaudio.data.waveforms import WaveformStore

@@ -19,7 +19,7 @@ from tests.training.toys import on_two
 
 from ezaudio.checkpoints import save_module
 from ezaudio.config import load_config
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.dit import DIT_PRESETS
 from ezaudio.dit.lora_file import load_adapter
 from ezaudio.errors import CheckpointError, EzAudioError, InputError
@@ -348,6 +348,9 @@ def test_nothing_to_resume_and_a_wrong_ending_are_refused(model, sounds, tmp_pat
         ("dog/001.wav", "dog"),
         ("001.wav", "my sounds"),
         ("Gewitter_über_See.wav", "gewitter über see"),
+        ("Cafe\u0301_Terrace.wav", "caf\u00e9 terrace"),
+        ("雨.wav", "雨"),
+        ("बारिश_3.wav", "बारिश"),
     ],
 )
 def test_a_caption_is_made_from_the_name(file, caption):
@@ -360,7 +363,7 @@ def test_a_text_beside_a_sound_or_a_list_gives_the_captions(tmp_path):
     write_tone(tmp_path / "a.wav", 300)
     (tmp_path / "a.txt").write_text("a soft hum\n\na drone\n", encoding="utf-8")
     write_tone(tmp_path / ".hidden" / "b.wav", 300)
-    (root, rows) = find_sounds(tmp_path)
+    (root, rows, _) = find_sounds(tmp_path)
     assert root == tmp_path
     assert [(r.file, r.caption, r.captions, r.label) for r in rows] == [
         ("a.wav", "a soft hum", ("a drone",), "")
@@ -370,7 +373,7 @@ def test_a_text_beside_a_sound_or_a_list_gives_the_captions(tmp_path):
             [["file", "caption", "split"], ["a.wav", "a low hum", "train"],
              ["Big_Bell.wav", "", "valid"]]
         )  # fmt: skip
-    _, rows = find_sounds(tmp_path, valid_share=0.9)
+    _, rows, _ = find_sounds(tmp_path, valid_share=0.9)
     assert [(r.caption, r.split) for r in rows] == [("a low hum", "train"), ("big bell", "valid")]
     assert find_sounds(tmp_path / "captions.csv")[1] == rows
 
@@ -413,7 +416,7 @@ def test_sounds_that_cannot_be_used_are_left_out_and_named(model, sounds, tmp_pa
 
 def test_encoded_sounds_are_in_the_units_of_the_model(model, sounds):
     parts = EzAudio.from_pretrained(model, device="cpu", dtype="float32").parts
-    root, rows = find_sounds(sounds)
+    root, rows, _ = find_sounds(sounds)
     told = []
     store, skipped = encode_sounds(root, rows, parts.vae, callback=lambda *a: told.append(a))
     assert skipped == [] and told[-1] == (12, 12)

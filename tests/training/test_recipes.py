@@ -12,7 +12,7 @@ from tests.tiny_model import FakeTextConfig
 from tests.training.small import MODEL, run_small, write_latents
 
 from ezaudio.data.checks import LENIENT
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.dit import DIT_PRESETS
 from ezaudio.errors import InputError

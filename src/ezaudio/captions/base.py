@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ezaudio.captions.prompts import Prompt
-from ezaudio.captions.record import BadLine, Item, digest
+from ezaudio.captions.record import Item, digest
 from ezaudio.config import Config
+from ezaudio.data.clips import BadLine, ClipRow
+from ezaudio.data.collections import read_excluded
 from ezaudio.errors import InputError
 
 
@@ -107,14 +109,16 @@ class Source(Config):
 
     Attributes:
         licence: put into every record; empty takes what the publisher is known to state.
+        exclude: lists of clips that are kept out.
     """
 
     kind: str
     licence: str = ""
+    exclude: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Hash what the captions depend on; how patiently a server is asked is no part of it."""
-        values = self.model_dump(mode="json")
+        values = self.model_dump(mode="json", exclude={"exclude"})
         if isinstance(chat := values.get("chat"), dict):
             values["chat"] = {name: chat[name] for name in ("model", "temperature")}
         if "prompt" in values:
@@ -141,6 +145,13 @@ class Source(Config):
     def path_of(self, item: Item) -> str:
         """Sound file that the captions of a clip depend on; empty for none."""
         return ""
+
+    def kept(self, paths: Sequence[Path]) -> Iterator[Item | BadLine]:
+        """Read several inputs, without the clips of `exclude`; errors as `items_of`."""
+        out = read_excluded(Path(name) for name in self.exclude)
+        for found in self.items_of(paths):
+            if isinstance(found, BadLine) or not out.has(ClipRow(name=found.clip_id)):
+                yield found
 
     def open(self) -> Writer:
         """Make the writer; models are loaded here."""

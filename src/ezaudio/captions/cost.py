@@ -10,9 +10,10 @@ from ezaudio.captions.base import Source
 from ezaudio.captions.llm import LanguageModelWriter
 from ezaudio.captions.llm.answers import AnswerStore
 from ezaudio.captions.llm.client import ChatRequest
-from ezaudio.captions.record import BadLine, Item
+from ezaudio.captions.record import Item
 from ezaudio.captions.run import asker_of
 from ezaudio.captions.store import CaptionSet
+from ezaudio.data.clips import BadLine
 
 _KEYS_AT_ONCE = 500
 
@@ -53,7 +54,7 @@ def estimate(source: Source, inputs: Sequence[Path], folder: Path) -> Estimate:
     counts = _Counts(asker, folder_of_answers if folder_of_answers.exists() else None)
     clips = bad_lines = 0
     try:
-        for row in source.items_of(inputs):
+        for row in source.kept(inputs):
             clips += not isinstance(row, BadLine)
             bad_lines += isinstance(row, BadLine)
             if isinstance(row, Item):

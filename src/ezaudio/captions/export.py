@@ -1,44 +1,27 @@
 """From a caption set to the data room: a manifest with one row a clip and all of its captions.
 
-Rows have the names of `ezaudio.data.manifest.ClipRow`. CSV, JSON Lines and parquet are written, by
-the ending; memory does not grow with the set.
+CSV, JSON Lines and parquet are written, by the ending (`ezaudio.data.manifest`); memory does not
+grow with the set.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
+from ezaudio.captions.grouped import Grouped
 from ezaudio.captions.store import CaptionSet
-from ezaudio.captions.tables import Grouped
 from ezaudio.config import Config
-from ezaudio.data.tables import arrow
+from ezaudio.data.clips import ClipRow
+from ezaudio.data.collections import read_excluded
+from ezaudio.data.manifest import writer_for
 from ezaudio.errors import AudioFileError, InputError
 from ezaudio.files import atomic_write
-
-COLUMNS = (
-    "file",
-    "split",
-    "label",
-    "caption",
-    "captions",
-    "duration",
-    "license",
-    "source_repo",
-    "source_path",
-    "start",
-    "end",
-)
-_SEPARATOR = "|"
-_ROWS_AT_ONCE = 5000
 
 
 class ExportSettings(Config):
@@ -49,6 +32,7 @@ class ExportSettings(Config):
         languages: captions in these languages; `unknown` is for short ones.
         profane: keep captions that are flagged.
         valid: share of clips that go to the split `valid`; a clip's name decides.
+        exclude: lists of clips that are kept out.
         check_audio: open every sound file for its duration, and leave out those that cannot be
             read.
     """
@@ -57,6 +41,7 @@ class ExportSettings(Config):
     languages: tuple[str, ...] = ("en", "unknown")
     profane: bool = False
     valid: float = Field(0.0, ge=0, lt=1, description="Share of clips that go to `valid`.")
+    exclude: tuple[str, ...] = ()
     check_audio: bool = True
 
 
@@ -88,7 +73,7 @@ def export_manifest(source: Path, target: Path, *, settings: ExportSettings) -> 
         InputError: there is no caption set, another ending was given, or no clip can go in.
         OutputError: the file cannot be written.
     """
-    write = writer_of(target)
+    write = writer_for(target)
     caption_set = CaptionSet(source)
     caption_set.require()
     root = Path(settings.audio_root or caption_set.read_card().get("audio_root", "") or ".")
@@ -121,8 +106,11 @@ def _nothing(root: Path, counts: dict[str, int]) -> InputError:
 
 def _rows(
     clips: Grouped, root: Path, target: Path, settings: ExportSettings, counts: dict[str, int]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[ClipRow]:
+    out = read_excluded(Path(name) for name in settings.exclude)
     for clip_id, rows in clips.groups():
+        if out.has(ClipRow(name=clip_id)):
+            continue
         ranked = sorted(rows, key=lambda row: -row[1])
         captions = list(dict.fromkeys(row[0] for row in ranked))
         _, _, audio, licence, _, start_s, end_s = ranked[0]
@@ -134,19 +122,19 @@ def _rows(
                 continue
         counts["clips"] += 1
         counts["captions"] += len(captions)
-        yield {
-            "file": _path_from(target.parent, root / audio) if audio else clip_id,
-            "split": "valid" if _held_out(clip_id, settings.valid) else "train",
-            "label": "",
-            "caption": captions[0],
-            "captions": captions[1:],
-            "duration": round(duration_s, 3),
-            "license": licence,
-            "source_repo": "; ".join(sorted({row[4] for row in ranked})),
-            "source_path": clip_id,
-            "start": start_s,
-            "end": end_s,
-        }
+        yield ClipRow(
+            file=_path_from(target.parent, root / audio) if audio else clip_id,
+            name=clip_id,
+            split="valid" if _held_out(clip_id, settings.valid) else "train",
+            caption=captions[0],
+            captions=tuple(captions[1:]),
+            duration=round(duration_s, 3),
+            license=licence,
+            source_repo="; ".join(sorted({row[4] for row in ranked})),
+            source_path=clip_id,
+            start=start_s,
+            end=end_s,
+        )
 
 
 def _path_from(folder: Path, file: Path) -> str:
@@ -158,10 +146,11 @@ def _path_from(folder: Path, file: Path) -> str:
 
 
 def _duration_s(path: Path) -> float:
-    from ezaudio.audio import read_audio
+    from ezaudio.audio import cut_off, read_audio
 
     try:
-        return read_audio(path).duration_s
+        length_s = read_audio(path).duration_s
+        return 0.0 if cut_off(path) else length_s
     except AudioFileError:
         return 0.0
 
@@ -169,53 +158,3 @@ def _duration_s(path: Path) -> float:
 def _held_out(clip_id: str, share: float) -> bool:
     hashed = sha256(clip_id.encode("utf-8", "replace")).digest()
     return int.from_bytes(hashed[:6], "big") < share * 2**48
-
-
-def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for row in rows:
-            further = [caption.replace(_SEPARATOR, "/") for caption in row["captions"]]
-            writer.writerow({**row, "captions": _SEPARATOR.join(further)})
-
-
-def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    pa, parquet = arrow()
-    kinds = {
-        "captions": pa.list_(pa.string()),
-        **dict.fromkeys(("duration", "start", "end"), pa.float64()),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        waiting: list[dict[str, Any]] = []
-        for row in rows:
-            waiting.append(row)
-            if len(waiting) == _ROWS_AT_ONCE:
-                writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
-                waiting = []
-        writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
-
-
-_WRITERS: dict[str, Callable[[Path, Iterator[dict[str, Any]]], None]] = {
-    ".csv": _write_csv,
-    ".jsonl": _write_jsonl,
-    ".parquet": _write_parquet,
-}
-
-
-def writer_of(path: Path) -> Callable[[Path, Iterator[dict[str, Any]]], None]:
-    """Give what writes a manifest with this ending.
-
-    Raises:
-        InputError: there is none.
-    """
-    if path.suffix not in _WRITERS:
-        raise InputError("manifest", str(path), f"a file ending in {', '.join(_WRITERS)}")
-    return _WRITERS[path.suffix]

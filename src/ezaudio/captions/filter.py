@@ -16,12 +16,12 @@ from typing import Any
 from pydantic import Field
 
 from ezaudio.captions.executors.job import Executor
+from ezaudio.captions.grouped import Grouped
 from ezaudio.captions.lock import locked
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
 from ezaudio.captions.statistics import BINS, THRESHOLDS, bin_of, reached
 from ezaudio.captions.store import CaptionSet, SetWriter, read_rows
-from ezaudio.captions.tables import Grouped
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 

@@ -19,24 +19,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from ezaudio.data.clips import ClipRow, Event
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _LETTERS = str.maketrans("013457@$", "oieastas")
 _FEWEST_WORDS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One sound event inside a clip.
-
-    Attributes:
-        label: name of the kind of sound.
-        start_s: onset in seconds, from the clip's start.
-        end_s: offset in seconds; equal to `start_s` for an event without length.
-    """
-
-    label: str
-    start_s: float
-    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +50,25 @@ class Item:
     tags: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
 
+    @classmethod
+    def of(cls, row: ClipRow, licence: str = "") -> Item:
+        """Make a clip to be captioned of a row of a list.
 
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line of an input file that gives no clip.
-
-    Attributes:
-        where: file and line.
-        reason: in words; lines of one kind share one reason, so that they can be counted.
-        text: the line, shortened.
-    """
-
-    where: str
-    reason: str
-    text: str = ""
+        Args:
+            row: of any list that `ezaudio.data` reads.
+            licence: in place of what the row says.
+        """
+        last = max((event.end for event in row.events), default=0.0)
+        return cls(
+            row.id,
+            audio=row.file,
+            start_s=row.start,
+            end_s=row.end or row.start + (row.duration or last),
+            licence=licence or row.license,
+            captions=row.all_captions,
+            tags=tuple(dict.fromkeys((*row.tags, *filter(None, [row.label])))),
+            events=row.events,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +154,6 @@ def digest_of_items(items: Sequence[Item], salt: Iterable[str] = ()) -> str:
     for item in items:
         hashed.update(repr(item).encode("utf-8", "replace"))
     return hashed.hexdigest()[:32]
-
-
-def shortened(text: str, limit: int = 200) -> str:
-    """Cut a text for a report; control characters become spaces."""
-    plain = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 
 def language_of(text: str) -> str:

@@ -22,10 +22,11 @@ from ezaudio.captions.executors.job import Executor
 from ezaudio.captions.llm import LanguageModelWriter
 from ezaudio.captions.llm.answers import AnswerStore, Spent
 from ezaudio.captions.lock import locked
-from ezaudio.captions.record import BadLine, Item, digest_of_items, file_state
+from ezaudio.captions.record import Item, digest_of_items, file_state
 from ezaudio.captions.store import CaptionSet, read_facts
 from ezaudio.captions.worker import OUT_OF_BUDGET, LabelJob, LabelResult, LabelTask
 from ezaudio.config import Config
+from ezaudio.data.clips import BadLine
 from ezaudio.errors import InputError
 
 __all__ = ["OUT_OF_BUDGET", "Progress", "RunSettings", "Summary", "label", "require_access"]
@@ -317,7 +318,7 @@ def _chunks(
 ) -> Iterator[tuple[list[Item], list[BadLine]]]:
     items: list[Item] = []
     bad: list[BadLine] = []
-    for row in source.items_of(inputs):
+    for row in source.kept(inputs):
         if isinstance(row, BadLine):
             bad.append(row)
         else:

@@ -15,9 +15,10 @@ from typing import Literal
 from pydantic import Field
 
 from ezaudio.captions.embedding_cache import EmbeddingCache, Vectors
-from ezaudio.captions.record import CaptionRecord, Failure, digest, file_state, now, shortened
+from ezaudio.captions.record import CaptionRecord, Failure, digest, file_state, now
 from ezaudio.captions.store import CaptionSet, read_facts, read_rows, write_rows
 from ezaudio.config import Config
+from ezaudio.data.clips import shortened
 from ezaudio.errors import AudioFileError
 from ezaudio.extractors.clap import Clap, ClapConfig, FrontEnd, fetch_clap
 from ezaudio.files import sha256_file

@@ -9,16 +9,15 @@ from datetime import datetime
 
 from ezaudio.captions.base import Allowance, Attempt, ClipOutcome, Source, StoredAnswer, Writer
 from ezaudio.captions.record import (
-    BadLine,
     CaptionRecord,
     Failure,
     Item,
     is_profane,
     language_of,
     now,
-    shortened,
 )
 from ezaudio.captions.store import CaptionSet, write_rows
+from ezaudio.data.clips import BadLine, shortened
 
 OUT_OF_BUDGET = "not asked yet: the budget ended"
 """Why a clip waits for another run."""

@@ -59,6 +59,10 @@ def run(
         list[str] | None,
         typer.Option("--set", help="Any other setting, such as chat.concurrency=32; repeatable."),
     ] = None,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option("--exclude", help="A list of clips to keep out; repeatable."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Spend money without a --max-cost.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again where every try had failed.")
@@ -81,7 +85,7 @@ def run(
     from ezaudio.captions.run import require_access
 
     options = load_config(RunOptions, {k: v for k, v in given.items() if v is not None})
-    captioner = source_of(source, options, settings or [], inputs)
+    captioner = source_of(source, options, settings or [], inputs, exclude or [])
     executor, show = executor_of(options), Show(as_json, quiet)
     later = later_steps(options, root_from(inputs, options.audio), dedup=dedup)
     if not dry_run:
@@ -158,6 +162,10 @@ def export_command(
     any_language: Annotated[
         bool, typer.Option("--any-language", help="Keep captions that are not English.")
     ] = False,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option("--exclude", help="A list of clips to keep out; repeatable."),
+    ] = None,
     without_audio: Annotated[
         bool, typer.Option("--without-audio", help="Do not look for the sound files.")
     ] = False,
@@ -167,7 +175,7 @@ def export_command(
     from ezaudio.captions.export import ExportSettings, export_manifest
 
     values = {"audio_root": audio, "valid": valid, "profane": profane}
-    values |= {"check_audio": not without_audio}
+    values |= {"check_audio": not without_audio, "exclude": tuple(map(str, exclude or ()))}
     values |= {"languages": ("en", "unknown", "other")} if any_language else {}
     chosen = load_config(ExportSettings, values)
     Show(as_json, True)(asdict(export_manifest(given, target, settings=chosen)))

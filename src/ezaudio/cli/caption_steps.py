@@ -61,6 +61,9 @@ class RunOptions(PlaceOptions):
         None, description="File of a clip in the audio folder, such as '{clip}.flac'."
     )
     names: str | None = Field(None, description="AudioSet's mids and names: TSV, CSV or JSON.")
+    segments: str | None = Field(
+        None, description="AudioSet's segment lists, for starts that a list leaves out."
+    )
     writer: str | None = Field(None, description="Who writes: rules, llm, server, transformers.")
     model: str | None = Field(None, description="Name that the server knows.")
     server: str | None = Field(
@@ -117,14 +120,21 @@ class Show:
             yield lambda first, second: status.update(f"{first:,} {what}: {second:,}")
 
 
-def source_of(kind: str, options: RunOptions, settings: list[str], inputs: list[Path]) -> Source:
+def source_of(
+    kind: str,
+    options: RunOptions,
+    settings: list[str],
+    inputs: list[Path],
+    exclude: Sequence[Path] = (),
+) -> Source:
     """Make a source of the options that were given."""
     from ezaudio.captions.sources import SOURCES, source_from
 
     if kind not in SOURCES:
         raise InputError("source", kind, f"one of {', '.join(SOURCES)}")
     fields = SOURCES[kind].model_fields
-    given = {name: getattr(options, name) for name in ("names", "writer", "model_path", "prompt")}
+    names = ("names", "segments", "writer", "model_path", "prompt")
+    given = {name: getattr(options, name) for name in names}
     given |= {"audio_pattern": options.files, "chat.model": options.model}
     given |= {"chat.base_url": options.server}
     wanted = {name: value for name, value in given.items() if value is not None}
@@ -132,7 +142,7 @@ def source_of(kind: str, options: RunOptions, settings: list[str], inputs: list[
         if name.partition(".")[0] not in fields:
             allowed = f"options of this source; see `ezaudio caption sources {kind}`"
             raise InputError(name, value, allowed)
-    values: dict[str, Any] = {"kind": kind}
+    values: dict[str, Any] = {"kind": kind, "exclude": tuple(map(str, exclude))}
     if kind == "audio_lm":
         values |= {"audio_root": root_from(inputs, options.audio), "device": options.device}
         values |= {"dtype": options.dtype}
@@ -248,8 +258,9 @@ def later_steps(options: RunOptions, root: str, *, dedup: bool) -> Later:
         DownloadError: there is no such CLAP model.
     """
     from ezaudio.captions.dedup import DedupSettings
-    from ezaudio.captions.export import ExportSettings, writer_of
+    from ezaudio.captions.export import ExportSettings
     from ezaudio.captions.scoring import require_model
+    from ezaudio.data.manifest import writer_for
 
     unique = load_config(DedupSettings, {"sounds": options.sounds, "audio_root": root})
     chosen = filter_settings(options, root)
@@ -257,7 +268,7 @@ def later_steps(options: RunOptions, root: str, *, dedup: bool) -> Later:
     report = None if options.report is None else Path(options.report)
     manifest = None if options.manifest is None else Path(options.manifest)
     if manifest is not None:
-        writer_of(manifest)
+        writer_for(manifest)
     for target in filter(None, (report, manifest)):
         require_writable(target)
     if options.clap is not None:

@@ -18,11 +18,25 @@ from pydantic import Field
 from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import Config, load_config
-from ezaudio.data.checks import Quarantined, duplicates, read_quarantine, write_quarantine
-from ezaudio.data.manifest import ClipRow, write_jsonl
+from ezaudio.data.checks import (
+    Quarantined,
+    duplicates,
+    read_quarantine,
+    without_quarantined,
+    write_quarantine,
+)
+from ezaudio.data.clips import BadLine, ClipRow
+from ezaudio.data.collections import (
+    COLLECTIONS,
+    described,
+    list_options,
+    read_excluded,
+    read_list,
+    root_of,
+)
+from ezaudio.data.manifest import write_manifest, writer_for
 from ezaudio.data.pack import PackConfig, check_clips, pack_clips
 from ezaudio.data.shards import Part
-from ezaudio.data.sources import SOURCES, SourceOptions, read_label_names, read_source, root_of
 from ezaudio.data.statistics import is_store, of_rows, of_store
 from ezaudio.errors import InputError
 from ezaudio.files import read_part
@@ -30,31 +44,31 @@ from ezaudio.files import read_part
 if TYPE_CHECKING:
     from ezaudio.data.waveforms import WaveformStore
 
+_MOST_LINES_TOLD = 5
 _LEFT = "{} shards are left for other parts; when they are made, run this once more."
 
 
 class DataOptions(Config):
     """What may be said beside the source."""
 
-    kind: str | None = Field(None, description=f"Of the list: {', '.join(SOURCES)}; or it looks.")
+    kind: str | None = Field(
+        None, description=f"Of the list: {', '.join(COLLECTIONS)}; or it looks."
+    )
     audio: str | None = Field(None, description="Folder of the recordings, if not the list's own.")
     split: str | None = Field(None, description="Of all clips: train, valid or test.")
-    labels: str | None = Field(None, description="Names of AudioSet's identifiers (CSV or TSV).")
+    labels: str | None = Field(
+        None, description="Names of AudioSet's labels: TSV, CSV or JSON; else one beside the list."
+    )
+    segments: str | None = Field(
+        None, description="AudioSet's segment lists, for starts that a list leaves out."
+    )
     quarantine: str | None = Field(None, description="A list of `check`; `pack` leaves it out.")
-    usable: str | None = Field(None, description="`check`: write the usable clips there (JSONL).")
+    usable: str | None = Field(None, description="`check`: write the usable clips to this list.")
     vae: str | None = Field(None, description="`encode`: an autoencoder checkpoint.")
     text: str | None = Field(None, description="`encode`: a text encoder, such as minilm.")
     device: str = Field("cpu", description="`encode`: cpu, cuda, …")
     part: str = Field("0/1", description="K/N: every N-th shard, from the K-th (0/2 and 1/2).")
     workers: int = Field(0, ge=0, description="Threads that read and write clips; all cores.")
-
-    def sources(self) -> SourceOptions:
-        """What a list does not say itself."""
-        audio = None if self.audio is None else Path(self.audio)
-        if audio is not None and not audio.is_dir():
-            raise InputError("audio", self.audio, "a folder")
-        names = read_label_names(Path(self.labels)) if self.labels is not None else {}
-        return SourceOptions(audio=audio, split=self.split, names=names)
 
     def shards(self) -> Part:
         """Which shards are made here."""
@@ -66,6 +80,30 @@ class DataOptions(Config):
 
 
 @dataclass(frozen=True)
+class Clips:
+    """Clips to work on.
+
+    Attributes:
+        rows: of the source.
+        root: folder of their files.
+        skipped: lines that gave no clip, or not all that they say.
+        excluded: clips that were kept out.
+    """
+
+    rows: list[ClipRow]
+    root: Path
+    skipped: tuple[BadLine, ...]
+    excluded: int
+
+    def told(self) -> str:
+        """What is not among the rows, for a summary."""
+        parts = [f"; {self.excluded} kept out"] if self.excluded else []
+        if self.skipped:
+            parts.append(f"; {len(self.skipped)} skipped: {described(self.skipped)}")
+        return "".join(parts)
+
+
+@dataclass(frozen=True)
 class Job:
     """A command line, taken apart."""
 
@@ -73,8 +111,37 @@ class Job:
     output: Path | None
     settings: tuple[str, ...]
     options: DataOptions
+    exclude: tuple[Path, ...]
     quiet: bool
     as_json: bool
+
+    def clips(self) -> Clips:
+        """The clips of the source, without those that are to be kept out.
+
+        Raises:
+            InputError: the source, or a list of what is kept out, cannot be read or holds nothing.
+        """
+        given = self.options
+        labels, segments, audio = (
+            None if text is None else Path(text)
+            for text in (given.labels, given.segments, given.audio)
+        )
+        if given.kind is not None and given.kind.replace("_", "-") not in COLLECTIONS:
+            raise InputError("kind", given.kind, ", ".join(COLLECTIONS))
+        if not self.source.exists():
+            raise InputError("manifest", str(self.source), "a file or folder that exists")
+        options = list_options(self.source, given.kind, audio=audio, split=given.split,
+                               labels=labels, segments=segments)  # fmt: skip
+        found = read_list(self.source, given.kind, options)
+        root = root_of(self.source, options)
+        rows = read_excluded(self.exclude).keep(found.rows, root)
+        if not rows:
+            raise InputError("exclude", len(found.rows), "a list that leaves clips over")
+        for line in found.skipped[:_MOST_LINES_TOLD]:
+            note(f"{line.where}: {line.reason}: {line.text}", quiet=self.quiet)
+        if len(found.skipped) > _MOST_LINES_TOLD:
+            note(f"and {len(found.skipped) - _MOST_LINES_TOLD} lines more", quiet=self.quiet)
+        return Clips(rows, root, tuple(found.skipped), len(found.rows) - len(rows))
 
     def folder(self) -> Path:
         """The output, which has to be a folder."""
@@ -113,6 +180,14 @@ def data(
         Path | None,
         typer.Option("-o", "--output", show_default=False, help="A folder; for check a CSV file."),
     ] = None,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--exclude",
+            show_default=False,
+            help="A list of clips to keep out, such as AudioCaps' test.csv; repeatable.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="`stats`: as JSON.")] = False,
     quiet: Quiet = False,
     **options: Any,
@@ -121,36 +196,42 @@ def data(
     if action not in ACTIONS:
         raise InputError("action", action, ", ".join(ACTIONS))
     given = load_config(DataOptions, part_of(options, DataOptions))
-    ACTIONS[action](Job(source, output, tuple(settings or ()), given, quiet, as_json))
+    kept_out = tuple(exclude or ())
+    ACTIONS[action](Job(source, output, tuple(settings or ()), given, kept_out, quiet, as_json))
 
 
 def _pack(job: Job) -> None:
-    folder, part, options = job.folder(), job.options.shards(), job.options.sources()
+    folder, part = job.folder(), job.options.shards()
     config = load_config(PackConfig, {}, job.settings)
-    rows = read_source(job.source, job.options.kind, options)
-    if job.options.quarantine is not None:
-        left_out = {entry.file for entry in read_quarantine(Path(job.options.quarantine))}
-        rows = [row for row in rows if row.file not in left_out]
-    root, workers = root_of(job.source, options), job.options.threads()
+    left_out = job.options.quarantine and read_quarantine(Path(job.options.quarantine))
+    clips, workers = job.clips(), job.options.threads()
+    rows = without_quarantined(clips.rows, left_out or ())
+    if not rows:
+        raise InputError("quarantine", job.options.quarantine, "a list that leaves clips over")
     with _bar("packing", len(rows), quiet=job.quiet) as tell:
-        packed = pack_clips(rows, root, folder, config, part=part, workers=workers, progress=tell)
+        packed = pack_clips(
+            rows, clips.root, folder, config, part=part, workers=workers, progress=tell
+        )
     if packed.missing_shards:
         note(_LEFT.format(packed.missing_shards))
         return
-    print(f"{packed.clips} clips, {packed.seconds / 3600:.2f} h{_told(packed.quarantined)}")
+    hours = packed.seconds / 3600
+    print(f"{packed.clips} clips, {hours:.2f} h{_told(packed.quarantined)}{clips.told()}")
+    _tell_splits(rows, quiet=job.quiet)
     print(folder)
 
 
 def _check(job: Job) -> None:
-    options = job.options.sources()
     config = load_config(PackConfig, {}, job.settings)
-    rows = read_source(job.source, job.options.kind, options)
+    usable = None if job.options.usable is None else Path(job.options.usable)
+    if usable is not None:
+        writer_for(usable)
+    clips, workers = job.clips(), job.options.threads()
     found: list[Quarantined] = []
     kept: list[ClipRow] = []
     hashes: list[str] = []
-    root, workers = root_of(job.source, options), job.options.threads()
-    with _bar("checking", len(rows), quiet=job.quiet) as tell:
-        for row, facts, fault in check_clips(rows, root, config, workers=workers):
+    with _bar("checking", len(clips.rows), quiet=job.quiet) as tell:
+        for row, facts, fault in check_clips(clips.rows, clips.root, config, workers=workers):
             if fault is not None:
                 found.append(fault)
             else:
@@ -158,18 +239,32 @@ def _check(job: Job) -> None:
                 hashes.append(facts.audio_sha256)
             tell(1)
     if config.check.duplicates:
-        names, splits = [row.file for row in kept], [row.split for row in kept]
-        copies = duplicates(names, splits, hashes)
+        copies = duplicates(kept, hashes)
         found += [copies[i] for i in sorted(copies)]
         kept = [row for i, row in enumerate(kept) if i not in copies]
     if job.output is not None:
-        write_quarantine(job.output, found)
-    if job.options.usable is not None:
-        write_jsonl(Path(job.options.usable), kept)
+        write_quarantine(job.output, found, clips.skipped)
+    if usable is not None:
+        write_manifest(usable, _placed(kept, clips.root, usable.parent))
     hours = sum(row.duration for row in kept) / 3600
-    print(f"{len(kept)} of {len(rows)} clips are usable, {hours:.2f} h{_told(found)}")
+    told = f"{_told(found)}{clips.told()}"
+    print(f"{len(kept)} of {len(clips.rows)} clips are usable, {hours:.2f} h{told}")
     for entry in found if job.output is None else ():
         print(f"{entry.file}: {entry.reason}: {entry.detail}")
+    _tell_splits(kept, quiet=job.quiet)
+
+
+def _placed(rows: Sequence[ClipRow], root: Path, folder: Path) -> Iterator[ClipRow]:
+    """Rows with files relative to the folder of a new list."""
+    for row in rows:
+        place = Path(os.path.relpath(root / row.file, folder)).as_posix()
+        yield row.model_copy(update={"file": place})
+
+
+def _tell_splits(rows: Sequence[ClipRow], *, quiet: bool) -> None:
+    """Say so when nothing is left to measure a training on."""
+    if rows and not any(row.split == "valid" for row in rows):
+        note("no clip is in the split `valid`: training will measure nothing", quiet=quiet)
 
 
 def _encode(job: Job) -> None:
@@ -224,7 +319,11 @@ def _stats(job: Job) -> None:
     if is_store(job.source):
         told = of_store(job.source)
     else:
-        told = of_rows(read_source(job.source, job.options.kind, job.options.sources()))
+        clips = job.clips()
+        told = of_rows(clips.rows, clips.root)
+        told |= {"kept_out": clips.excluded} if clips.excluded else {}
+        told |= {"skipped": Counter(line.reason for line in clips.skipped)} if clips.skipped else {}
+        told = {name: dict(v) if isinstance(v, Counter) else v for name, v in told.items()}
     if job.as_json:
         print(json.dumps(told, ensure_ascii=False))
     else:

@@ -18,7 +18,7 @@ from ezaudio.cli.options import (
     options_from,
     part_of,
 )
-from ezaudio.cli.progress import Results, progress_bar
+from ezaudio.cli.progress import Results, note, progress_bar
 from ezaudio.errors import InputError, OutputError
 from ezaudio.pipelines.catalogue import Model, find_model
 from ezaudio.pipelines.components import check_defaults, resolve_device, resolve_dtype
@@ -112,7 +112,7 @@ def _requests(
     if file is not None:
         if prompts:
             raise InputError("prompts_file", str(file), "either this or prompts, not both")
-        return read_rows(file, defaults, given)
+        return read_rows(file, defaults, given, tell=note)
     if not prompts:
         raise InputError("prompt", "", "at least one prompt, or --prompts-file")
     return [Request(check_prompt(prompt), options) for prompt in prompts]

@@ -72,7 +72,9 @@ def listen(
         return
     if manifest is None or not sounds:
         raise InputError("manifest", manifest, "--manifest, and --sounds NAME=FOLDER for a system")
-    items = read_items(manifest, split=split, audiocaps=audiocaps)
+    places = [folder for _, folder in map(_named, sounds)] + ([reference] if reference else [])
+    names = [_takes_of(folder).names for folder in places]
+    items = read_items(manifest, split=split, audiocaps=audiocaps, folders=names)
     systems = {name: _with_known_captions(folder, items) for name, folder in map(_named, sounds)}
     chosen = next(iter(systems.values())).names
     own = [item for item in items if item.name in set(chosen)]
@@ -95,9 +97,14 @@ def _named(text: str) -> tuple[str, Path]:
     return name.strip(), Path(folder)
 
 
+def _takes_of(folder: Path) -> ClipSet:
+    """The sounds of a folder, or of its first seed."""
+    return read_folder(folder / "seed-0" if (folder / "seed-0").is_dir() else folder)
+
+
 def _with_known_captions(folder: Path, items: Any) -> ClipSet:
     """The sounds of a folder that the manifest knows."""
-    found = read_folder(folder / "seed-0" if (folder / "seed-0").is_dir() else folder)
+    found = _takes_of(folder)
     known = {item.name: item for item in items}
     rows = [index for index, name in enumerate(found.names) if name in known]
     if not rows:

@@ -62,6 +62,12 @@ def train(
     recipe: Annotated[
         Path | None, typer.Option(help="Another recipe than the bundled lora.yaml.")
     ] = None,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--exclude", show_default=False, help="A list of sounds to keep out; repeatable."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")
     ] = False,
@@ -82,7 +88,8 @@ def train(
 
     wanted = load_config(LoRARecipe, recipe or RECIPE, values or [])
     where = load_config(ModelOptions, part_of(settings, ModelOptions))
-    job = LoRAJob(sounds, output, where.model, where.device, where.dtype, resume)
+    place = (where.model, where.device, where.dtype)
+    job = LoRAJob(sounds, output, *place, resume, tuple(exclude or ()))
     check_job(job, wanted)
     main = os.environ.get("RANK", "0") == "0"  # torchrun's; only the first process speaks
     quiet = quiet or not main

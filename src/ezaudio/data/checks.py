@@ -14,13 +14,15 @@ from pydantic import Field
 
 from ezaudio.audio_checks import clipped_share, highest_hz, loudest_db, power_db
 from ezaudio.config import Config
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import BadLine, ClipRow
+from ezaudio.data.manifest import table_of
 from ezaudio.errors import InputError
 from ezaudio.files import atomic_write
 
 REASONS = (
     "missing",
     "unreadable",
+    "outside",
     "short",
     "silent",
     "clipped",
@@ -87,11 +89,34 @@ class Quarantined:
         file: As in the manifest.
         reason: One of `REASONS`.
         detail: What was found, and the limit.
+        start: Where the clip begins in the file, in seconds, where the row says so.
+        end: Where it ends.
     """
 
     file: str
     reason: str
     detail: str
+    start: float = 0.0
+    end: float = 0.0
+
+    def is_of(self, row: ClipRow) -> bool:
+        """Whether it is this row that is left out; an entry without a span is of a whole file."""
+        if self.file != row.file:
+            return False
+        return not self.end or (self.start, self.end) == (row.start, row.end)
+
+
+def quarantined(row: ClipRow, reason: str, detail: str) -> Quarantined:
+    """Leave a row out."""
+    return Quarantined(row.file, reason, detail, row.start, row.end)
+
+
+def without_quarantined(rows: Sequence[ClipRow], entries: Iterable[Quarantined]) -> list[ClipRow]:
+    """The rows of a list that are not left out; a row is known by its file and span."""
+    by_file: dict[str, list[Quarantined]] = {}
+    for entry in entries:
+        by_file.setdefault(entry.file, []).append(entry)
+    return [r for r in rows if not any(e.is_of(r) for e in by_file.get(r.file, ()))]
 
 
 def measure(samples: NDArray[np.float32], sample_rate: int, config: CheckConfig) -> ClipFacts:
@@ -129,52 +154,72 @@ def fault(row: ClipRow, facts: ClipFacts, config: CheckConfig) -> Quarantined | 
             f"{facts.bandwidth_hz:.0f} Hz < {config.min_bandwidth_hz:g} Hz",
         ),
     ]
-    return next((Quarantined(row.file, name, text) for name, bad, text in found if bad), None)
+    return next((quarantined(row, name, text) for name, bad, text in found if bad), None)
 
 
-def duplicates(
-    names: Sequence[str], splits: Sequence[str], hashes: Sequence[str]
-) -> dict[int, Quarantined]:
+def duplicates(rows: Sequence[ClipRow], hashes: Sequence[str]) -> dict[int, Quarantined]:
     """Find further copies of the same audio, by row.
 
     Of copies on different sides of a split the one outside `train` stays, so that nothing that is
     measured on was learnt; otherwise the first stays.
 
     Args:
-        names: Files, N.
-        splits: Their splits.
+        rows: N clips.
         hashes: Of their audio; "" where there is none.
     """
     kept: dict[str, int] = {}
     found: dict[int, Quarantined] = {}
-    order = sorted(range(len(names)), key=lambda i: (splits[i] == "train", i))
+    order = sorted(range(len(rows)), key=lambda i: (rows[i].split == "train", i))
     for i in order:
         if not hashes[i]:
             continue
         first = kept.setdefault(hashes[i], i)
         if first != i:
-            told = f"the same audio as {names[first]} (split {splits[first]})"
-            found[i] = Quarantined(names[i], "duplicate", told)
+            other = rows[first]
+            told = f"the same audio as {other.name or other.file} (split {other.split})"
+            found[i] = quarantined(rows[i], "duplicate", told)
     return found
 
 
-def write_quarantine(path: Path, entries: Iterable[Quarantined]) -> None:
-    """Write a quarantine list as CSV: file, reason, detail."""
+def write_quarantine(
+    path: Path, entries: Iterable[Quarantined], skipped: Iterable[BadLine] = ()
+) -> None:
+    """Write a quarantine list as CSV: file, reason, detail, start, end.
+
+    Args:
+        path: Where to.
+        entries: Clips that are left out.
+        skipped: Lines of the list that gave none; the file is that of the line, with its number.
+    """
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "reason", "detail"])
-        writer.writerows((entry.file, entry.reason, entry.detail) for entry in entries)
+        writer.writerow(["file", "reason", "detail", "start", "end"])
+        for entry in entries:
+            span = [entry.start or "", entry.end or ""]
+            writer.writerow([entry.file, entry.reason, entry.detail, *span])
+        writer.writerows((line.where, line.reason, line.text, "", "") for line in skipped)
 
 
 def read_quarantine(path: Path) -> list[Quarantined]:
-    """Read a quarantine list.
+    """Read a quarantine list; `file` is the only column that it needs.
 
     Raises:
         InputError: The file is missing or no such list.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [Quarantined(r["file"], r["reason"], r["detail"]) for r in csv.DictReader(file)]
-    except (OSError, KeyError, UnicodeDecodeError):
-        allowed = "a CSV file with the columns file, reason, detail"
+        return [_entry(record) for record in table_of(path, ("file",), field="quarantine")]
+    except InputError as error:
+        allowed = f"a CSV file with the columns file, reason, detail ({error.allowed})"
         raise InputError("quarantine", str(path), allowed) from None
+
+
+def _entry(record: tuple[str, dict[str, str]] | BadLine) -> Quarantined:
+    if isinstance(record, BadLine):
+        raise record.as_error()
+    where, values = record
+    try:
+        start, end = (float(values.get(name) or 0.0) for name in ("start", "end"))
+    except ValueError:
+        raise InputError(where, values, f"{where}: start and end in seconds") from None
+    told = (values["file"], values.get("reason", ""), values.get("detail", ""))
+    return Quarantined(*told, start, end)

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from ezaudio.config import Config
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.keys import generator_at, seed_at
-from ezaudio.data.manifest import ClipRow
 from ezaudio.data.order import Balance, DrawOrder
 from ezaudio.errors import AudioFileError, InputError
 

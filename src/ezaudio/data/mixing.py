@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ezaudio.config import Config
+from ezaudio.data.clips import ClipRow, Event
 from ezaudio.data.crops import WaveformSource
 from ezaudio.data.keys import generator_at
 from ezaudio.data.levels import PEAK, rms, trim_and_level
-from ezaudio.data.manifest import ClipRow, Event
 from ezaudio.data.prompts import PAIRS, TEMPLATES, fill
 from ezaudio.errors import InputError
 

@@ -2,16 +2,16 @@
 
 A shard holds the clips of a fixed part of the manifest. It is finished when its table lies beside
 it, so a run that is killed goes on with the next shard, and several machines share the work by
-taking every n-th shard. What is not fit to learn from is in the quarantine list and not in the
-index. Joining the tables is what completes a store: only then can copies of one recording be seen
-that lie in different shards.
+taking every n-th shard. A shard whose files have changed since (in size or time) is made anew. What
+is not fit to learn from is in the quarantine list and not in the index. Joining the tables is what
+completes a store: only then can copies of one recording be seen that lie in different shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,10 +26,13 @@ from ezaudio.data.checks import (
     duplicates,
     fault,
     measure,
+    quarantined,
     write_quarantine,
 )
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
+from ezaudio.data.collections.youtube import place_of
 from ezaudio.data.shards import (
+    INDEX,
     QUARANTINE,
     TABLE,
     Part,
@@ -37,17 +40,26 @@ from ezaudio.data.shards import (
     finished,
     new_shard,
     refuse_other,
+    remove_shards_from,
     table_path,
     tar_path,
     write_head,
 )
-from ezaudio.data.sounds import SoundFiles
-from ezaudio.data.tables import numbers, read_facts, read_table, select, write_joined, write_table
+from ezaudio.data.sounds import SoundFiles, changed
+from ezaudio.data.tables import (
+    numbers,
+    read_facts,
+    read_table,
+    select,
+    write_joined,
+    write_table,
+)
 from ezaudio.data.waveforms import KIND
 from ezaudio.data.work import in_order
 from ezaudio.errors import AudioFileError, InputError
 from ezaudio.files import make_folder
 
+_SPARE_S = 0.1
 FACTS = tuple(field.name for field in fields(ClipFacts) if field.name != "duration")
 """Measured values that a store's table keeps, one column each."""
 
@@ -94,7 +106,12 @@ class _Made(NamedTuple):
 
 
 def examine(
-    row: ClipRow, files: SoundFiles, config: PackConfig, *, keep: bool = False
+    row: ClipRow,
+    files: SoundFiles,
+    config: PackConfig,
+    *,
+    parts: frozenset[str] = frozenset(),
+    keep: bool = False,
 ) -> tuple[ClipFacts, Quarantined | None, bytes]:
     """Read and measure one recording; never raises for what is wrong with it.
 
@@ -102,20 +119,58 @@ def examine(
         row: Of the manifest.
         files: Where it is.
         config: Rate, format and limits.
+        parts: Files of which the manifest has several parts.
         keep: Give the encoded clip, too.
     """
     if not files.exists(row.file):
-        return ClipFacts(), Quarantined(row.file, "missing", f"not below {files.root.name}"), b""
+        return ClipFacts(), quarantined(row, "missing", f"not below {files.root.name}"), b""
     try:
         clip = files.read(row.file, config.sample_rate)
     except (AudioFileError, MemoryError) as error:
         told = str(error).replace(f"{files.root}/", "") or "too large for the memory"
-        return ClipFacts(), Quarantined(row.file, "unreadable", told), b""
-    facts = measure(clip.samples, clip.sample_rate, config.check)
+        return ClipFacts(), quarantined(row, "unreadable", told), b""
+    length = len(clip.samples) / clip.sample_rate
+    span = span_in(row, length, several=row.file in parts)
+    if span[0] >= length:
+        told = f"starts at {row.start:g} s, the file ends at {length:.2f} s"
+        return ClipFacts(), quarantined(row, "outside", told), b""
+    begin, stop = (round(second * clip.sample_rate) for second in span)
+    samples = clip.samples[begin:stop]
+    facts = measure(samples, clip.sample_rate, config.check)
     found = fault(row, facts, config.check)
     if found is not None or not keep:
         return facts, found, b""
-    return facts, None, encode_audio(clip.samples, clip.sample_rate, format=config.audio)
+    return facts, None, encode_audio(samples, clip.sample_rate, format=config.audio)
+
+
+def span_in(row: ClipRow, length_s: float, *, several: bool) -> tuple[float, float]:
+    """The part of a file that a row means, in seconds.
+
+    A row's `start` and `end` say where a clip lies in its recording. The file is that recording
+    where the list has several parts of it, or where the span lies inside the file; otherwise it is
+    the clip already (`ID_30.wav` is cut at 30 s of a video), and is taken whole.
+
+    Args:
+        row: Of the manifest.
+        length_s: Of the file.
+        several: The list has several parts of the file.
+    """
+    end = row.end if row.end > row.start else length_s
+    if several:
+        return row.start, min(end, length_s)
+    place = place_of(PurePosixPath(row.file).stem, unit_s=None)
+    is_cut = place is not None and place.start is not None
+    spare = length_s - (end - row.start)
+    inside = end <= length_s + _SPARE_S and spare > _SPARE_S and row.start < length_s
+    return (row.start, min(end, length_s)) if inside and not is_cut else (0.0, length_s)
+
+
+def parts_in(rows: Sequence[ClipRow]) -> frozenset[str]:
+    """Files of which a list has several parts."""
+    spans: dict[str, set[tuple[float, float]]] = {}
+    for row in rows:
+        spans.setdefault(row.file, set()).add((row.start, row.end))
+    return frozenset(file for file, found in spans.items() if len(found) > 1)
 
 
 def check_clips(
@@ -129,8 +184,10 @@ def check_clips(
         config: Rate and limits.
         workers: Threads.
     """
-    files = SoundFiles(root)
-    results = in_order(lambda row: examine(row, files, config)[:2], rows, workers=workers)
+    files, parts = SoundFiles(root), parts_in(rows)
+    results = in_order(
+        lambda row: examine(row, files, config, parts=parts)[:2], rows, workers=workers
+    )
     for row, (facts, found) in zip(rows, results, strict=True):
         yield row, facts, found
 
@@ -164,18 +221,22 @@ def pack_clips(
     make_folder(folder)
     size = settings.clips_per_shard
     chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
-    marks = [_mark(chunk, settings) for chunk in chunks]
+    parts = parts_in(rows)
+    marks = [_mark(chunk, settings, parts) for chunk in chunks]
     refuse_other(folder, KIND, marks)
     tell = progress or (lambda _: None)
-    mine = part or Part()
+    mine, files = part or Part(), SoundFiles(root)
     for number, chunk in enumerate(chunks):
         if not mine.has(number):
             continue
-        if finished(folder, number, marks[number]):
+        prints = [files.fingerprint(row.file) for row in chunk]
+        if finished(folder, number, marks[number]) and not _stale(folder, number, prints):
             tell(len(chunk))
-        else:
-            made = _examined(chunk, root, settings, workers)
-            _pack_shard(folder, number, _told(made, tell), marks[number])
+            continue
+        (folder / INDEX).unlink(missing_ok=True)  # no store while a shard is others than it says
+        made = _examined(chunk, files, settings, parts, workers)
+        facts = {"mark": marks[number], "files": prints}
+        _pack_shard(folder, number, _told(made, tell), facts)
     return join(folder, marks, settings)
 
 
@@ -186,23 +247,20 @@ def join(folder: Path, marks: Sequence[str], config: PackConfig) -> Packed:
         return Packed(0, 0.0, (), len(missing))
     paths = [table_path(folder, number) for number in range(len(marks))]
     tables = [read_table(path) for path in paths]
-    quarantined = [
-        Quarantined(*entry) for path in paths for entry in read_facts(path)["quarantined"]
-    ]
-    texts = ("file", "split", "audio_sha256")
-    names, splits, hashes = (
-        [v for t in tables for v in t.column(name).to_pylist()] for name in texts
-    )
-    copies = duplicates(names, splits, hashes) if config.check.duplicates else {}
-    keep = np.ones(len(names), bool)
+    left_out = [Quarantined(*entry) for path in paths for entry in read_facts(path)["quarantined"]]
+    hashes = [value for t in tables for value in t.column("audio_sha256").to_pylist()]
+    copies = duplicates(_places(tables), hashes) if config.check.duplicates else {}
+    keep = np.ones(len(hashes), bool)
     keep[list(copies)] = False
-    quarantined += [copies[i] for i in sorted(copies)]
+    left_out += [copies[i] for i in sorted(copies)]
     starts = np.cumsum([0, *(t.num_rows for t in tables)])
     kept = [select(t, keep[starts[i] : starts[i + 1]]) for i, t in enumerate(tables)]
-    write_quarantine(folder / QUARANTINE, quarantined)
+    write_quarantine(folder / QUARANTINE, left_out)
     clips = int(keep.sum())
     if not clips:
-        raise InputError("manifest", f"{len(quarantined)} clips", f"one usable clip; {QUARANTINE}")
+        told = f"one usable clip; the first: {left_out[0].reason}, {left_out[0].detail}"
+        raise InputError("manifest", f"{len(left_out)} clips", told)
+    remove_shards_from(folder, len(marks))
     write_joined(folder / TABLE, kept, facts={})
     samples = sum(int(numbers(t, "samples").sum()) for t in kept)
     head: dict[str, Any] = {
@@ -214,22 +272,41 @@ def join(folder: Path, marks: Sequence[str], config: PackConfig) -> Packed:
         "marks": list(marks),
     }
     write_head(folder, KIND, head)
-    return Packed(clips, samples / config.sample_rate, tuple(quarantined))
+    return Packed(clips, samples / config.sample_rate, tuple(left_out))
 
 
-def _mark(chunk: Sequence[ClipRow], config: PackConfig) -> str:
+def _places(tables: Sequence[Any]) -> list[ClipRow]:
+    """Rows with no more than what tells them apart: millions are made at once."""
+    names = ("file", "split", "name", "start", "end")
+    found: list[ClipRow] = []
+    for table in tables:
+        columns = [table.column(name).to_pylist() for name in names]
+        rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+        found += [ClipRow.model_construct(**row) for row in rows]
+    return found
+
+
+def _mark(chunk: Sequence[ClipRow], config: PackConfig, parts: frozenset[str]) -> str:
     """What a shard was made from; limits on copies do not change it."""
     settings = config.model_dump(exclude={"check": {"duplicates"}})
-    return fingerprint([row.model_dump(exclude_defaults=True) for row in chunk], settings)
+    rows = [row.model_dump(exclude_defaults=True) for row in chunk]
+    return fingerprint(rows, settings, sorted(parts & {row.file for row in chunk}))
+
+
+def _stale(folder: Path, number: int, prints: Sequence[tuple[int, int] | None]) -> bool:
+    """Whether files have changed since a shard was made of them."""
+    return changed(read_facts(table_path(folder, number)).get("files") or (), prints)
 
 
 def _examined(
-    chunk: Sequence[ClipRow], root: Path, config: PackConfig, workers: int
+    chunk: Sequence[ClipRow],
+    files: SoundFiles,
+    config: PackConfig,
+    parts: frozenset[str],
+    workers: int,
 ) -> Iterator[_Made]:
-    files = SoundFiles(root)
-
     def made(row: ClipRow) -> _Made:
-        facts, found, content = examine(row, files, config, keep=True)
+        facts, found, content = examine(row, files, config, parts=parts, keep=True)
         measured = row.model_copy(update={"duration": round(facts.duration, 4)})
         samples = round(facts.duration * config.sample_rate)
         return _Made(measured, content, samples, facts, found)
@@ -243,16 +320,16 @@ def _told(made: Iterator[_Made], tell: Callable[[int], None]) -> Iterator[_Made]
         tell(1)
 
 
-def _pack_shard(folder: Path, number: int, made: Iterator[_Made], mark: str) -> None:
+def _pack_shard(folder: Path, number: int, made: Iterator[_Made], facts: Mapping[str, Any]) -> None:
     rows: list[ClipRow] = []
     columns: dict[str, list[Any]] = {n: [] for n in ("shard", "offset", "bytes", "samples", *FACTS)}
-    quarantined: list[tuple[str, str, str]] = []
+    left_out: list[tuple[str, str, str, float, float]] = []
     table = table_path(folder, number)
     table.unlink(missing_ok=True)
     with new_shard(tar_path(folder, number)) as tar:
         for place, clip in enumerate(made):
             if clip.fault is not None:
-                quarantined.append((clip.fault.file, clip.fault.reason, clip.fault.detail))
+                left_out.append(astuple(clip.fault))
                 continue
             key = f"{number:06d}{place:06d}"
             ending = "wav" if clip.content[:4] == b"RIFF" else "flac"
@@ -264,4 +341,4 @@ def _pack_shard(folder: Path, number: int, made: Iterator[_Made], mark: str) -> 
             text = clip.row.model_dump_json(exclude_defaults=True)
             tar.add(f"{key}.json", text.encode())
             rows.append(clip.row)
-    write_table(table, rows, columns, facts={"mark": mark, "quarantined": quarantined})
+    write_table(table, rows, columns, facts={**facts, "quarantined": left_out})

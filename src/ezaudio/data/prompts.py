@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import torch
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 
 SCENES = ("single", "once", "repeat", "far", "sequence", "overlay", "background")
 """How the sounds of a row lie: one sound (as it comes, once, several times, far away); `sequence`:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 
 _MOST_TIMES = 4
 

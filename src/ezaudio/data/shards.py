@@ -161,6 +161,14 @@ def finished(folder: Path, number: int, mark: str) -> bool:
         return False
 
 
+def remove_shards_from(folder: Path, number: int) -> None:
+    """Remove what is left of an earlier run that had more shards."""
+    while tar_path(folder, number).exists() or table_path(folder, number).exists():
+        tar_path(folder, number).unlink(missing_ok=True)
+        table_path(folder, number).unlink(missing_ok=True)
+        number += 1
+
+
 def refuse_other(folder: Path, kind: str, marks: Sequence[str]) -> None:
     """Refuse a folder that holds a complete store of something else.
 

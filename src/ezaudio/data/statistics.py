@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ezaudio.data.checks import read_quarantine
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.latents import KIND as LATENTS
 from ezaudio.data.latents import LatentStore
-from ezaudio.data.manifest import ClipRow
 from ezaudio.data.shards import FORMAT, INDEX, QUARANTINE, TABLE
+from ezaudio.data.sounds import SoundFiles
 from ezaudio.data.tables import numbers, read_table
 from ezaudio.data.texts import KIND as TEXTS
 from ezaudio.data.texts import TextStore
@@ -26,14 +27,23 @@ _PERCENTILES = (0, 5, 50, 95, 100)
 _MOST_NAMED = 10
 
 
-def of_rows(rows: Sequence[ClipRow]) -> dict[str, Any]:
-    """Count clips, seconds, labels, licences, wordings."""
-    seconds = np.asarray([row.duration for row in rows])
+def of_rows(rows: Sequence[ClipRow], root: Path | None = None) -> dict[str, Any]:
+    """Count clips, seconds, labels, licences, wordings.
+
+    Args:
+        rows: The clips.
+        root: Folder of their files, whose headers tell a length that a row does not; None leaves it
+            unknown, and says so.
+    """
+    files = None if root is None else SoundFiles(root)
+    told = [row.duration or (0.0 if files is None else files.duration(row)) for row in rows]
+    seconds = np.asarray([length for length in told if length])
     labels = Counter(row.label for row in rows if row.label and row.scene == "single")
-    captions = [text for row in rows for text in (row.caption, *row.captions) if text]
+    captions = [text for row in rows for text in row.all_captions]
     return {
         "clips": len(rows),
         "hours": round(float(seconds.sum()) / 3600, 3),
+        **({"clips_of_unknown_length": unknown} if (unknown := len(told) - len(seconds)) else {}),
         "seconds_percentiles": _percentiles(seconds),
         "splits": _counted(row.split for row in rows),
         "labels": len(labels),

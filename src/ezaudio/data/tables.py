@@ -6,18 +6,20 @@ Millions of rows stay columns in memory; a `ClipRow` is made when it is asked fo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.files import atomic_write, first_line
 
 _MOST_ROWS_KEPT = 50_000
+_ROWS_AT_ONCE = 10_000
 _METADATA_KEY = b"ezaudio"
 
 
@@ -56,6 +58,21 @@ def write_columns(
     pa, _ = arrow()
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     write_arrow(path, table, facts)
+
+
+def write_stream(path: Path, rows: Iterable[ClipRow]) -> None:
+    """Write rows to a parquet file as they come; few are in memory at once."""
+    pa, parquet = arrow()
+    schema, waiting = _schema(pa), iter(rows)
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for some in _batches(waiting):
+            values = [row.model_dump() for row in some]
+            writer.write_table(pa.Table.from_pylist(values, schema=schema))
+
+
+def _batches(rows: Iterator[ClipRow]) -> Iterator[list[ClipRow]]:
+    while some := list(islice(rows, _ROWS_AT_ONCE)):
+        yield some
 
 
 def write_joined(path: Path, parts: Sequence[Any], *, facts: Mapping[str, Any]) -> None:

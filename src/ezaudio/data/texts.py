@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.latents import npy
-from ezaudio.data.manifest import ClipRow
 from ezaudio.data.prompts import held_out_prompts, training_prompts
 from ezaudio.data.shards import (
     TABLE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.shards import TABLE, TarFiles, read_head
 from ezaudio.data.sounds import decode
 from ezaudio.data.tables import RowTable, numbers, read_table
@@ -43,6 +43,7 @@ class WaveformStore:
         self._shards, self._offsets, self._bytes, self._samples = (
             numbers(table, name) for name in ("shard", "offset", "bytes", "samples")
         )
+        self._hashes: list[str] = table.column("audio_sha256").to_pylist()
         self._files = TarFiles(folder, head["shards"])
 
     def __len__(self) -> int:
@@ -51,6 +52,10 @@ class WaveformStore:
     def length(self, index: int) -> int:
         """Samples in a clip."""
         return int(self._samples[index])
+
+    def content(self, index: int) -> str:
+        """Hash of a clip's samples: what is made of them is stale when it changes."""
+        return self._hashes[index]
 
     def takes(self, split: str) -> Mapping[str, Sequence[int]]:
         """Clips (numbers) of each label of a split."""

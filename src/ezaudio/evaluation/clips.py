@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
+from ezaudio.data.clips import BadLine, ClipRow, split_of, without_ending
+from ezaudio.data.collections import read_excluded
+from ezaudio.data.collections.folder import sounds_below
+from ezaudio.data.manifest import rows_of, table_of
 from ezaudio.errors import InputError
 from ezaudio.evaluation.features import listed
 from ezaudio.evaluation.sources import Source
 
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
 LISTS = Path(__file__).with_name("lists")
 
 
@@ -29,6 +29,8 @@ class Item:
         label: kind of sound, for pairing recordings with others of their kind.
         split: of the manifest that the row belongs to.
         file: the recording, where there is one.
+        place: path of the recording as its list has it, without ending; the last parts of it may be
+            what a folder of sounds calls the clip.
     """
 
     name: str
@@ -38,6 +40,26 @@ class Item:
     label: str = ""
     split: str = ""
     file: Path | None = None
+    place: str = ""
+
+    @classmethod
+    def of(cls, row: ClipRow, folder: Path) -> Item:
+        """Make an item of a row of a list in a folder.
+
+        The order of two sounds can be measured: of other numbers of events nothing is asked.
+        """
+        kinds = tuple(dict.fromkeys(event.label for event in row.events))
+        place = "" if row.name else without_ending(row.file)
+        return cls(
+            name=row.name or PurePosixPath(place).name,
+            caption=row.caption,
+            events=kinds if len(kinds) == 2 else (),
+            duration_s=row.duration or None,
+            label=row.label,
+            split=row.split,
+            file=folder / row.file if row.file else None,
+            place=place,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,16 +101,48 @@ def check_names(items: Sequence[Item]) -> None:
 def read_folder(folder: Path, title: str | None = None) -> ClipSet:
     """Every sound below a folder; a clip's name is its path without the ending.
 
+    Hidden files are passed over.
+
     Raises:
         InputError: no such folder, no sound in it, or two sounds with one name.
     """
     if not folder.is_dir():
         raise InputError("folder", str(folder), "a folder of sounds")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
-    if not files:
-        raise InputError("folder", str(folder), f"at least one of {', '.join(SOUND_SUFFIXES)}")
-    items = [Item(p.relative_to(folder).with_suffix("").as_posix(), file=p) for p in files]
+    inside, others = sounds_below(folder)
+    if not inside:
+        more = f"; {others[0].where} has {others[0].reason}: {others[0].text}" if others else ""
+        raise InputError("folder", str(folder), f"at least one sound that can be read{more}")
+    files = [folder / file for file in inside]
+    items = [Item(without_ending(name), file=folder / name) for name in inside]
     return ClipSet(title or folder.name, tuple(items), tuple(files))
+
+
+def named_like(items: Sequence[Item], folders: Iterable[Sequence[str]] = ()) -> list[Item]:
+    """Name items by the last parts of their paths, so that they meet the names in folders.
+
+    A list names `ref/dog/0.wav`; the folder `ref` calls that clip `dog/0`, the folder `ref/dog`
+    calls it `0`. As many parts are taken as name most clips of the folders, and else as few as tell
+    the items apart. Items that have a name of their own keep it.
+
+    Args:
+        items: of a list.
+        folders: names of the clips of each folder.
+    """
+    known = [set(names) for names in folders]
+    most = max((item.place.count("/") + 1 for item in items if item.place), default=0)
+    found = list(items)
+    best = (-1, False)
+    for depth in range(1, most + 1):
+        named = [replace(i, name=_last(i.place, depth)) if i.place else i for i in items]
+        names = [item.name for item in named]
+        score = (sum(name in own for own in known for name in names), len(set(names)) == len(names))
+        if score > best:
+            found, best = named, score
+    return found
+
+
+def _last(place: str, parts: int) -> str:
+    return "/".join(place.split("/")[-parts:])
 
 
 def with_captions(clips: ClipSet, items: Sequence[Item]) -> ClipSet:
@@ -118,18 +172,26 @@ def recordings(items: Sequence[Item], title: str = "recordings") -> ClipSet:
 
 
 def read_items(
-    source: str | Path, *, split: str | None = None, audiocaps: Path | None = None
+    source: str | Path,
+    *,
+    split: str | None = None,
+    audiocaps: Path | None = None,
+    exclude: Sequence[Path] = (),
+    folders: Iterable[Sequence[str]] = (),
 ) -> list[Item]:
     """Read a manifest, or one of the lists that have a name.
 
-    A manifest is CSV (`.csv`) or JSON Lines (`.jsonl`) with a row per clip. `file` (relative to the
-    manifest) or `name` says which clip; further columns that are read: `caption` or `prompt`,
-    `label`, `split`, `duration`, `events` (two labels separated by `;`).
+    A manifest is any list that `ezaudio.data.manifest` reads, with a row per clip. `file` (relative
+    to the manifest) or `name` says which clip; further columns that are read: `caption`, `label`,
+    `split`, `duration`, `events` (two labels separated by `;`). A line that gives no clip is an
+    error here: a score over fewer clips than were asked for would be another score.
 
     Args:
         source: path, or one of `NAMED_LISTS`.
         split: rows of this split only.
         audiocaps: AudioCaps' own `test.csv`, for the lists that name its captions.
+        exclude: lists of clips that are kept out.
+        folders: names of the clips in folders that the items are to meet (`named_like`).
 
     Raises:
         InputError: the file cannot be read, a row lacks a name, or nothing is left.
@@ -137,11 +199,20 @@ def read_items(
     if str(source) in AUDIOCAPS_LISTS:
         return read_audiocaps(str(source), audiocaps)
     path = LISTS / f"{source}.csv" if str(source) in NAMED_LISTS else Path(source)
-    rows = [row for row in _rows(path) if split is None or row.get("split") == split]
-    if not rows:
-        wanted = "" if split is None else f" of the split {split!r}"
-        raise InputError("manifest", str(source), f"a file with at least one row{wanted}")
-    items = [_item(row, path) for row in rows]
+    wanted = None if split is None else split_of(split)
+    if split is not None and wanted is None:
+        raise InputError("split", split, "train, valid or test")
+    out = read_excluded(exclude)
+    items: list[Item] = []
+    for row in rows_of(path, needs=("file", "name")):
+        if isinstance(row, BadLine):
+            raise row.as_error()
+        if wanted in (None, row.split) and not out.has(row, path.parent):
+            items.append(Item.of(row, path.parent))
+    if not items:
+        of_split = "" if split is None else f" of the split {split!r}"
+        raise InputError("manifest", str(source), f"a file with at least one row{of_split}")
+    items = named_like(items, folders)
     check_names(items)
     return items
 
@@ -164,10 +235,10 @@ def read_audiocaps(name: str, test_csv: Path | None) -> list[Item]:
     if test_csv is None:
         where = "its `test.csv` (github.com/cdjkim/audiocaps, MIT)"
         raise InputError("audiocaps", None, f"the path of {where}, for the list {name}")
-    known = {row["audiocap_id"]: row for row in _rows(test_csv) if "audiocap_id" in row}
+    known = _records(test_csv)
     listed_ids = [
-        row["audiocap_id"]
-        for row in _rows(LISTS / "audiocaps.csv")
+        number
+        for number, row in _records(LISTS / "audiocaps.csv").items()
         if name == "audiocaps-964" or row["in_886"] == "1"
     ]
     lacking = [number for number in listed_ids if number not in known]
@@ -180,46 +251,10 @@ def read_audiocaps(name: str, test_csv: Path | None) -> list[Item]:
     ]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError("manifest", str(path), f"a readable text file ({reason})") from None
-    if path.suffix.lower() == ".csv":
-        return [dict(row) for row in csv.DictReader(text.splitlines())]
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
-        try:
-            rows.append(dict(json.loads(line)))
-        except (ValueError, TypeError):
-            raise InputError(f"{path.name}:{number}", line, "a JSON object") from None
-    return rows
-
-
-def _item(row: dict[str, Any], path: Path) -> Item:
-    file = row.get("file") or None
-    name = row.get("name") or (Path(file).stem if file else None)
-    if not name:
-        raise InputError(f"{path.name}: file", row, "a `file` or a `name` in every row")
-    events = row.get("events") or ()
-    if isinstance(events, str):
-        events = tuple(part.strip() for part in events.split(";"))
-    if events and len(events) != 2:
-        raise InputError(f"{path.name}: events", list(events), "two labels separated by `;`")
-    try:
-        duration = float(row["duration"]) if row.get("duration") else None
-    except (TypeError, ValueError):
-        raise InputError(f"{path.name}: duration", row["duration"], "seconds") from None
-    return Item(
-        name=str(name),
-        caption=str(row.get("caption") or row.get("prompt") or ""),
-        events=tuple(events),
-        duration_s=duration,
-        label=str(row.get("label") or ""),
-        split=str(row.get("split") or ""),
-        file=path.parent / file if file else None,
-    )
+def _records(path: Path) -> dict[str, dict[str, str]]:
+    """Rows of a list of AudioCaps by the numbers of their captions."""
+    found = table_of(path, ("audiocap_id",), field="audiocaps")
+    return {row[1]["audiocap_id"]: row[1] for row in found if not isinstance(row, BadLine)}
 
 
 def captions_of(items: Iterable[Item]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from ezaudio.audio import duration_of
 from ezaudio.config import Config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.cache import default_cache
@@ -33,9 +34,10 @@ class EvaluationOptions(Config):
 
     protocol: str = Field("starter", description="Name of a protocol, or a YAML file.")
     manifest: str | None = Field(
-        None, description="CSV or JSON Lines with `file` or `name`, `caption`; or a named list."
+        None, description="Any list with `file` or `name`, and `caption`; or a named list."
     )
     split: str | None = Field(None, description="Rows of this split of the manifest only.")
+    exclude: Path | None = Field(None, description="A list of clips to keep out of the manifest.")
     audiocaps: Path | None = Field(None, description="AudioCaps' own test.csv, for its lists.")
     reference: Path | None = Field(
         None, description="Folder of recordings; else those that the manifest names."
@@ -77,8 +79,8 @@ def prepare(
         InputError: something does not fit; nothing was made.
     """
     protocol = find_protocol(options.protocol)
-    everything = _items(options, None)
-    items = _items(options, options.split) if everything else _names(sounds)
+    everything = _items(options, None, sounds)
+    items = _items(options, options.split, sounds) if everything else _names(sounds)
     items = _spread(items, options.limit)
     reference = _reference(options, items, bool(everything), unpaired)
     setup = Setup(
@@ -93,8 +95,7 @@ def prepare(
         progress=progress,
     )
     if reference is not None and not unpaired:
-        durations = {item.name: item.duration_s for item in reference.items}
-        items = [replace(i, duration_s=i.duration_s or durations.get(i.name)) for i in items]
+        items = _as_long_as(reference, items)
     make_folder(folder)
     plan = GenerationPlan(
         items=tuple(items),
@@ -107,17 +108,43 @@ def prepare(
     return plan, setup
 
 
-def _items(options: EvaluationOptions, split: str | None) -> list[Item]:
+def _items(options: EvaluationOptions, split: str | None, sounds: Path | None) -> list[Item]:
     if options.manifest is None:
         return []
-    return read_items(options.manifest, split=split, audiocaps=options.audiocaps)
+    folders = [] if sounds is None or not sounds.is_dir() else [_first_take(sounds)]
+    folders += [] if options.reference is None else [options.reference]
+    return read_items(
+        options.manifest,
+        split=split,
+        audiocaps=options.audiocaps,
+        exclude=[] if options.exclude is None else [options.exclude],
+        folders=[read_folder(folder).names for folder in folders],
+    )
 
 
 def _names(sounds: Path | None) -> list[Item]:
     if sounds is None:
         raise InputError("manifest", None, "a manifest, or a folder of sounds to score")
+    return [replace(i, file=None) for i in read_folder(_first_take(sounds)).items]
+
+
+def _first_take(sounds: Path) -> Path:
+    """The folder of the first seed, or the folder itself."""
     seeds = sorted(p for p in sounds.glob("seed-*") if p.is_dir())
-    return [replace(i, file=None) for i in read_folder(seeds[0] if seeds else sounds).items]
+    return seeds[0] if seeds else sounds
+
+
+def _as_long_as(reference: ClipSet, items: list[Item]) -> list[Item]:
+    """Items with the lengths of their recordings, where nothing else says how long they are."""
+    sources = dict(zip(reference.names, reference.sources, strict=True))
+    told = {item.name: item.duration_s for item in reference.items}
+
+    def length_s(item: Item) -> float | None:
+        known = item.duration_s or told.get(item.name)
+        source = sources.get(item.name)
+        return duration_of(source) if known is None and isinstance(source, Path) else known
+
+    return [replace(item, duration_s=length_s(item)) for item in items]
 
 
 def _spread(items: list[Item], limit: int | None) -> list[Item]:

@@ -134,7 +134,9 @@ def stem_of(prompt: str) -> str:
     Letters and digits of any script stay; the rest becomes single hyphens.
     """
     plain = unicodedata.normalize("NFKC", prompt).casefold()
-    words = re.sub(r"[^\w]+|_+", "-", plain).strip("-")
+    # Marks belong to the letters of many scripts: without them "बारिश" falls into pieces.
+    kept = (c if unicodedata.category(c)[0] in "LMN" else "-" for c in plain)
+    words = re.sub("-+", "-", "".join(kept)).strip("-")
     if len(words) > _STEM_CHARACTERS:
         words = words[:_STEM_CHARACTERS].rpartition("-")[0] or words[:_STEM_CHARACTERS]
     words = words.strip("-") or "sound"

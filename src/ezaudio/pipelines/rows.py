@@ -1,23 +1,25 @@
-"""Files of prompts: one prompt a line, CSV, or JSON Lines.
+"""Files of prompts: one prompt a line, or any list that has a column `prompt`, `caption` or `text`.
 
 A row sets what it names and leaves the rest to the options of the whole run. Every complaint names
-the file and the line.
+the file and the line. Columns that say something else are left out, and told.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ezaudio.data.clips import COLUMN_OF, BadLine, ClipRow
+from ezaudio.data.manifest import READERS, opened, records_of, undecoded
 from ezaudio.errors import InputError
 from ezaudio.pipelines.generate import Request
 from ezaudio.pipelines.options import GenerateOptions, check_prompt, resolve_options
 
-_SUFFIXES = {".txt": "text", "": "text", ".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
+_TEXT = (".txt", "")
 _SHORT = {"duration": "duration_s"}
+_ALIKE = 0.75
 ROW_KEYS = (
     "prompt",
     "output",
@@ -27,87 +29,84 @@ ROW_KEYS = (
 
 
 def read_rows(
-    path: str | Path, defaults: Mapping[str, Any], given: Mapping[str, Any]
+    path: str | Path,
+    defaults: Mapping[str, Any],
+    given: Mapping[str, Any],
+    *,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Request]:
     """Read requests from a file.
 
     Args:
-        path: ending in `.txt` (or nothing), `.csv`, `.jsonl` or `.ndjson`.
+        path: ending in `.txt` (or nothing), or as a list of clips: `.csv`, `.tsv`, `.jsonl`, ...
         defaults: of the model.
         given: options of the whole run; a row's own go first.
+        tell: told which columns are no options and are left out.
 
     Raises:
         InputError: the file cannot be read or holds no prompt; a row is not allowed.
     """
     path = Path(path)
-    kind = _SUFFIXES.get(path.suffix.lower())
-    if kind is None:
-        raise InputError("prompts_file", str(path), "a file that ends in .txt, .csv or .jsonl")
-    text = _read(path)
-    rows = {"text": _lines, "csv": _csv_rows, "json": _json_rows}[kind](text, path)
-    requests = [_request(row, f"{path}:{number}", defaults, given) for number, row in rows]
+    ending = path.suffix.lower()
+    if ending not in (*_TEXT, *READERS):
+        allowed = f"a file that ends in {', '.join(_TEXT[:1] + tuple(READERS))}"
+        raise InputError("prompts_file", str(path), allowed)
+    requests: list[Request] = []
+    ignored: dict[str, None] = {}
+    for where, values in _lines(path) if ending in _TEXT else _records(path):
+        row, others = _known(values, where)
+        ignored |= dict.fromkeys(others)
+        requests.append(_request(row, where, defaults, given))
     if not requests:
         raise InputError("prompts_file", str(path), "a file with at least one prompt")
+    if ignored and tell is not None:
+        tell(f"{path.name}: left out, no options: {', '.join(ignored)}")
     return requests
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("prompts_file", str(path), "text in UTF-8") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError("prompts_file", str(path), f"a readable file ({reason})") from None
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with opened(path, field="prompts_file") as file:
+        for number, line in enumerate(file, start=1):
+            if undecoded(line):
+                raise InputError("prompts_file", f"{path}:{number}", "text in UTF-8")
+            if line.strip():
+                yield f"{path.name}:{number}", {"prompt": line.strip()}
 
 
-def _lines(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            yield number, {"prompt": line.strip()}
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for record in records_of(path, field="prompts_file"):
+        if isinstance(record, BadLine):
+            raise record.as_error()
+        where, values = record
+        empty = ("", None) if path.suffix.lower() in (".csv", ".tsv") else (None,)
+        yield where, {name: value for name, value in values.items() if value not in empty}
 
 
-def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True, skipinitialspace=True)
-    try:
-        names = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = names
-        _check_names(names, f"{path}:1")
-        if len(set(names)) < len(names):
-            raise InputError(f"{path}:1: columns", names, "every name once")
-        for row in reader:
-            if None in row or None in row.values():
-                count = len(names)
-                raise InputError(f"{path}:{reader.line_num}: row", row, f"{count} values, as named")
-            yield reader.line_num, {name: value for name, value in row.items() if value.strip()}
-    except csv.Error as error:
-        raise InputError(f"{path}:{reader.reader.line_num}", str(error), "valid CSV") from None
+def _known(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    """What a row asks for, and its other columns.
 
-
-def _json_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}", line, "a JSON object")
-        yield number, row
-
-
-def _check_names(names: list[str], place: str) -> None:
-    if unknown := [name for name in names if name not in ROW_KEYS]:
-        raise InputError(f"{place}: key", unknown[0], f"any of {', '.join(ROW_KEYS)}")
-    if "prompt" not in names:
-        raise InputError(f"{place}: prompt", None, "a text; every row needs one")
+    Raises:
+        InputError: there is no prompt, or a column is almost an option.
+    """
+    row = {name: value for name, value in values.items() if name in ROW_KEYS}
+    others = [name for name in values if name not in ROW_KEYS]
+    for name in others:
+        field = COLUMN_OF.get(name, name)
+        if field == "caption" and "prompt" not in row:
+            row["prompt"] = values[name]
+        elif field == "duration" and "duration" not in row:
+            row["duration"] = values[name]
+        elif field not in ClipRow.model_fields and get_close_matches(name, ROW_KEYS, cutoff=_ALIKE):
+            raise InputError(f"{where}: key", name, f"any of {', '.join(ROW_KEYS)}")
+    if "prompt" not in row:
+        raise InputError(f"{where}: prompt", None, "a text; every row needs one")
+    left = [n for n in others if COLUMN_OF.get(n, n) not in (*ClipRow.model_fields, "caption")]
+    return row, left
 
 
 def _request(
     row: Mapping[str, Any], place: str, defaults: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Request:
-    _check_names(list(row), place)
     output = row.get("output")
     if output is not None and not isinstance(output, str):
         raise InputError(f"{place}: output", output, "a name inside the output folder")

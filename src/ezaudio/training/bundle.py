@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ezaudio.checkpoints import load_module, save_module
-from ezaudio.data.manifest import ClipRow, read_manifest
+from ezaudio.data.clips import ClipRow
+from ezaudio.data.manifest import read_manifest
 from ezaudio.files import atomic_write, make_folder, sha256_file
 
 LIST_COLUMNS = (

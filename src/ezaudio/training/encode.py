@@ -20,9 +20,9 @@ from pydantic import Field
 
 from ezaudio.config import Config
 from ezaudio.data.checks import Quarantined, write_quarantine
+from ezaudio.data.clips import ClipRow
 from ezaudio.data.latents import KIND, SILENCE, npy
 from ezaudio.data.levels import trim_and_level
-from ezaudio.data.manifest import ClipRow
 from ezaudio.data.mixing import MixConfig, Mixer
 from ezaudio.data.shards import (
     QUARANTINE,
@@ -127,7 +127,7 @@ class LatentEncoder:
     def marks(self) -> list[str]:
         """What each shard is made from."""
         settings = self.config.model_dump(mode="json", exclude={"batch_s"})
-        names = [[self.store.rows[i].file for i in c if i < len(self.store)] for c in self.chunks]
+        names = [[self.store.content(i) for i in c if i < len(self.store)] for c in self.chunks]
         return [
             fingerprint(self.source, settings, chunk[0], len(chunk), files)
             for chunk, files in zip(self.chunks, names, strict=True)

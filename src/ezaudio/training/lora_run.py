@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import torch
 
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.clips import ClipRow
 from ezaudio.errors import InputError
 from ezaudio.pipelines import load_components
 from ezaudio.pipelines.catalogue import Model, find_model
@@ -39,6 +39,7 @@ class LoRAJob:
         device: None or `auto` takes the best.
         dtype: precision of the frozen network; the adapter is float32.
         resume: go on with a run that was stopped.
+        exclude: lists of sounds that are kept out.
     """
 
     sounds: Path
@@ -47,6 +48,7 @@ class LoRAJob:
     device: str | None = None
     dtype: str | None = None
     resume: bool = False
+    exclude: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -97,7 +99,7 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
         CheckpointError: the model is damaged.
         OutputError: the adapter could not be written.
     """
-    model, root, rows = check_job(job, recipe)
+    model, root, rows, told = check_job(job, recipe)
     engine = _engine(job, recipe)
     device = "cpu" if engine.device.type == "cpu" else str(engine.device)
     parts = load_components(model, device=device, dtype=job.dtype)
@@ -109,24 +111,26 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
 
     store, skipped = encode_sounds(root, rows, parts.vae, callback=encoding)
     task = LoRATask(parts, base, store, recipe, engine, file_name=job.output.name)
-    return Prepared(task, engine, tuple(skipped))
+    return Prepared(task, engine, (*told, *skipped))
 
 
-def check_job(job: LoRAJob, recipe: LoRARecipe) -> tuple[Model, Path, list[ClipRow]]:
+def check_job(job: LoRAJob, recipe: LoRARecipe) -> tuple[Model, Path, list[ClipRow], list[str]]:
     """Refuse what can be refused before anything is loaded.
 
     Returns:
-        The model, the folder of the sounds, and what is known of them.
+        The model, the folder of the sounds, what is known of them, and what is no sound.
 
     Raises:
         InputError: the output, the sounds, the model, device or precision cannot be used.
         OutputError: the adapter could not be written.
     """
     check_output(job)
-    root, rows = find_sounds(job.sounds, valid_share=recipe.valid_share)
+    root, rows, skipped = find_sounds(
+        job.sounds, valid_share=recipe.valid_share, exclude=job.exclude
+    )
     model = find_model(job.model)
     resolve_dtype(job.dtype, resolve_device(job.device))
-    return model, root, rows
+    return model, root, rows, skipped
 
 
 def check_output(job: LoRAJob) -> None:

@@ -8,6 +8,7 @@ file beside the sound (`growl.txt` for `growl.wav`, a caption a line), or from t
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ezaudio.data.clips import ClipRow
+from ezaudio.data.collections import ListOptions, read_excluded, read_list, root_of
 from ezaudio.data.keys import permutation_at
 from ezaudio.data.levels import trim_and_level
-from ezaudio.data.manifest import ClipRow
+from ezaudio.data.pack import parts_in, span_in
 from ezaudio.data.sounds import SoundFiles
-from ezaudio.data.sources import SourceOptions, read_source, root_of
 from ezaudio.errors import AudioFileError, InputError
 from ezaudio.vae.chunked import encode_chunked
 
@@ -36,15 +38,19 @@ _SILENCE_S = 3.0
 _SPLIT_KEY = 29
 
 
-def find_sounds(source: Path, *, valid_share: float = 0.0) -> tuple[Path, list[ClipRow]]:
+def find_sounds(
+    source: Path, *, valid_share: float = 0.0, exclude: Sequence[Path] = ()
+) -> tuple[Path, list[ClipRow], list[str]]:
     """List the sounds of a folder, or of a list of clips.
 
     Args:
         source: a folder, with `captions.csv` in it or not, or any list that `ezaudio data` reads.
         valid_share: share of the sounds that is held out, where the list does not say which.
+        exclude: lists of clips that are kept out.
 
     Returns:
-        The folder that the rows' files are relative to, and the rows.
+        The folder that the rows' files are relative to, the rows, and what the list says that is no
+        sound: a line each.
 
     Raises:
         InputError: no such folder or list, or there is no sound in it.
@@ -53,17 +59,18 @@ def find_sounds(source: Path, *, valid_share: float = 0.0) -> tuple[Path, list[C
         raise InputError("sounds", str(source), "a folder of sounds, or a list of them")
     listed = source / LIST_NAME if (source / LIST_NAME).is_file() else source
     try:
-        rows = read_source(listed)
+        found = read_list(listed)
     except InputError as error:
         field = "sounds" if error.field == "manifest" else error.field
         raise InputError(field, error.got, error.allowed) from None
-    folder = listed.resolve().name if listed.is_dir() else ""
-    if listed.is_dir():  # what systems and editors leave behind is hidden
-        rows = [row for row in rows if not re.search(r"(^|/)\.", row.file)]
+    root = root_of(listed, ListOptions())
+    rows = read_excluded(exclude).keep(found.rows, root)
     if not rows:
-        raise InputError("sounds", str(source), "a folder with sounds that are not hidden")
+        raise InputError("exclude", len(found.rows), "a list that leaves sounds over")
+    folder = listed.resolve().name if listed.is_dir() else ""
     named = [_captioned(row, folder, of_list=not listed.is_dir()) for row in rows]
-    return root_of(listed, SourceOptions()), _split(named, valid_share)
+    skipped = [f"{line.where}: {line.reason}; {line.text}" for line in found.skipped]
+    return root, _split(named, valid_share), skipped
 
 
 def caption_of(file: Path, folder: str = "") -> str:
@@ -74,15 +81,20 @@ def caption_of(file: Path, folder: str = "") -> str:
         folder: name of that folder, for files whose own name and folder hold no word.
     """
     for name in (file.stem, file.parent.name, folder):
-        stem = re.sub(
-            r"^\d+__.+?__", "", name
-        )  # number__user__title, as a sound library names files
+        # number__user__title, as a sound library names files
+        stem = re.sub(r"^\d+__.+?__", "", unicodedata.normalize("NFC", name))
         stem = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem)
-        words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", stem)
+        parts = "".join(map(_letter_or_space, stem)).split()
+        words = [word for part in parts if (word := part.strip("'"))]
         words = [word if len(word) > 1 and word.isupper() else word.lower() for word in words]
-        if any(len(word) > 1 for word in words):
+        if any(len(word) > 1 or not word.isascii() for word in words):
             return " ".join(words)
     return "sound"
+
+
+def _letter_or_space(letter: str) -> str:
+    """A letter of any script with the marks that belong to it; a space for anything else."""
+    return letter if unicodedata.category(letter)[0] in "LM" or letter == "'" else " "
 
 
 def _captioned(row: ClipRow, folder: str, *, of_list: bool) -> ClipRow:
@@ -206,9 +218,10 @@ def encode_sounds(
     kept: list[ClipRow] = []
     encoded: list[Encoded] = []
     skipped: list[str] = []
+    parts = parts_in(rows)
     for number, row in enumerate(rows, start=1):
         try:
-            samples = _usable(files, row.file, vae.sample_rate)
+            samples = _usable(files, row, vae.sample_rate, several=row.file in parts)
         except AudioFileError as error:
             skipped.append(str(error))
         else:
@@ -225,9 +238,13 @@ def encode_sounds(
     return SoundStore(kept, encoded, quiet, frame_rate=rate), skipped
 
 
-def _usable(files: SoundFiles, file: str, sample_rate: int) -> NDArray[np.float32]:
-    samples = files.read(file, sample_rate).samples
-    if float(np.abs(samples).max()) < _LEAST_PEAK:
+def _usable(
+    files: SoundFiles, row: ClipRow, sample_rate: int, *, several: bool
+) -> NDArray[np.float32]:
+    clip, file = files.read(row.file, sample_rate), row.file
+    begin, stop = (round(s * sample_rate) for s in span_in(row, clip.duration_s, several=several))
+    samples = clip.samples[begin:stop]
+    if float(np.abs(samples).max(initial=0.0)) < _LEAST_PEAK:
         raise AudioFileError(f"{file}: is silent")
     samples = trim_and_level(samples, sample_rate)
     if len(samples) < LEAST_S * sample_rate:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ezaudio.captions.base import Allowance
-from ezaudio.captions.record import BadLine, Item
+from ezaudio.captions.record import Item
 from ezaudio.captions.sources import source_from
+from ezaudio.data.clips import BadLine
 from ezaudio.errors import InputError
 
 CLASSES = """index,mid,display_name
@@ -93,11 +94,12 @@ def test_weak_labels_are_read_from_both_published_layouts(tmp_path: Path) -> Non
     assert bad == [(f"{file}:{line}", reason) for file, line, reason in unknown]
     table = write(
         tmp_path / "weak.tsv",
-        "filename\tevent_label\n--PJHxphWEs_30\t/m/09x0r\n--4gqARaEJE_0\t/m/068hy\n"
+        "filename\tevent_label\n--PJHxphWEs_30000\t/m/09x0r\n--4gqARaEJE_0\t/m/068hy\n"
         "--4gqARaEJE_0\t/m/0bt9lr\nnothing\n",
     )
     again, bad = read("audioset_weak", table, names=names)
     assert {(i.clip_id, i.tags) for i in again} == {(i.clip_id, i.tags) for i in items}
+    assert {i.start_s for i in again} == {0.0, 30.0}
     assert bad == [("weak.tsv:5", "not a clip and a label")]
 
 
@@ -133,6 +135,7 @@ def test_vggsound_is_read_from_both_published_layouts(tmp_path: Path) -> None:
         ("youtube_id,caption\nr1nicOVtvkQ_000130,Rain falls.\n", "r1nicOVtvkQ_130000"),
         ("id,start_time,caption\nr1nicOVtvkQ,130,Rain falls.\n", "r1nicOVtvkQ_130000"),
         ("caption,audio\nRain falls.,wav/r1nicOVtvkQ_130.wav\n", "r1nicOVtvkQ_130000"),
+        ("youtube_id,caption\nYr1nicOVtvkQ,Audio caption: rain falls.\n", "r1nicOVtvkQ"),
     ],
 )
 def test_auto_acd_is_read_however_the_start_is_written(
@@ -140,6 +143,35 @@ def test_auto_acd_is_read_however_the_start_is_written(
 ) -> None:
     items, bad = read("auto_acd", write(tmp_path / "acd.csv", text))
     assert (items[0].clip_id, items[0].captions, bad) == (clip, ("Rain falls.",), [])
+
+
+def test_captions_of_one_clip_meet_whoever_wrote_them(tmp_path: Path) -> None:
+    video, name = "PsERnugT1hs", "PsERnugT1hs_30000"
+    write(tmp_path / "eval_segments.csv", f'# YTID, ...\n{video}, 30.000, 40.000, "/m/068hy"\n')
+    write(tmp_path / "class_labels_indices.csv", CLASSES)
+    texts = {
+        "auto_acd": ("acd.csv", f"youtube_id,caption\nY{video},Rain falls.\n"),
+        "wavcaps": ("sl.json", json.dumps({"data": [{"id": f"Y{video}.wav", "caption": "Rain."}]})),
+        "audiocaps": ("c.csv", f"youtube_id,start_time,caption\n{video},30,Rain falls.\n"),
+        "audioset_weak": ("weak.tsv", f"filename\tevent_label\n{video}_30000\t/m/068hy\n"),
+        "strong_labels": (
+            "strong.tsv", "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"
+            f"{video}_30000\t0.0\t2.0\t/m/0bt9lr\n",
+        ),
+    }  # fmt: skip
+    for kind, (file, text) in texts.items():
+        items, bad = read(kind, write(tmp_path / file, text), audio_pattern="{clip}.flac")
+        assert [(i.clip_id, i.start_s, i.audio) for i in items] == [(name, 30.0, f"{name}.flac")]
+        assert not bad, kind
+
+
+def test_clips_of_a_list_are_kept_out(tmp_path: Path) -> None:
+    head = "audiocap_id,youtube_id,start_time,caption\n"
+    path = write(tmp_path / "train.csv", f"{head}1,r1nicOVtvkQ,130,Rain.\n2,3eJ9RynJzP8,80,Wind.\n")
+    out = write(tmp_path / "test.csv", f"{head}1,r1nicOVtvkQ,30,Rain.\n")
+    source = source_from("audiocaps", {"exclude": (str(out),)})
+    assert [item.captions for item in source.kept([path]) if isinstance(item, Item)] == [("Wind.",)]
+    assert source.fingerprint() == source_from("audiocaps", {}).fingerprint()
 
 
 def test_wavcaps_is_read_object_by_object(tmp_path: Path) -> None:
@@ -154,7 +186,7 @@ def test_wavcaps_is_read_object_by_object(tmp_path: Path) -> None:
     path = write(tmp_path / "sl.json", json.dumps({"num_captions_per_audio": 1, "data": rows}))
     items, bad = read("wavcaps", path)
     assert [(i.clip_id, i.captions, i.end_s) for i in items] == [
-        ("Yb0RFKhbpFJA", ("Rain falls.",), 10.0),
+        ("b0RFKhbpFJA", ("Rain falls.",), 10.0),
         ("17", ("A dog barks.",), 3.0),
     ]
     assert [reason for _, reason in bad] == [

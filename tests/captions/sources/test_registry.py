@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.captions.reading import event
 
 from ezaudio.captions.base import Allowance
 from ezaudio.captions.prompts import Prompt, packaged
-from ezaudio.captions.record import Event, Item
+from ezaudio.captions.record import Item
 from ezaudio.captions.sources import SOURCES, source_from
 from ezaudio.errors import InputError
 
@@ -17,7 +18,7 @@ ITEM = Item(
     "abcdefghijk_10000",
     captions=("Rain  falls.",),
     tags=("Rain",),
-    events=(Event("Rain", 0.0, 2.0), Event("Dog", 3.0, 4.0)),
+    events=(event("Rain", 0.0, 2.0), event("Dog", 3.0, 4.0)),
 )
 
 
@@ -26,7 +27,7 @@ def test_a_source_is_named_as_in_the_registry_and_explains_its_settings(name: st
     source = source_from(name, {})
     assert source.kind == name
     assert SOURCES[name].__doc__
-    own = set(SOURCES[name].model_fields) - {"kind", "licence"}
+    own = set(SOURCES[name].model_fields) - {"kind", "licence", "exclude"}
     assert not [field for field in own if f"{field}:" not in (SOURCES[name].__doc__ or "")]
 
 

@@ -5,15 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.captions.reading import read_sentence
+from tests.captions.reading import event, read_sentence
 
 from ezaudio.captions.base import Allowance
-from ezaudio.captions.names import read_names
-from ezaudio.captions.record import BadLine, Event, Item
+from ezaudio.captions.record import Item
 from ezaudio.captions.rules.phrases import phrases_of
 from ezaudio.captions.rules.sentences import sentence_of
 from ezaudio.captions.rules.timeline import TOGETHER_S, Timeline, timeline_of
 from ezaudio.captions.sources import source_from
+from ezaudio.data.clips import BadLine, Event
+from ezaudio.data.collections.audioset import read_label_names
 from ezaudio.errors import InputError
 
 HEADER = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"
@@ -53,9 +54,9 @@ def random_events(draw: random.Random) -> list[Event]:
         start_s = round(draw.uniform(0, 9.5), 3)
         length_s = draw.choice([0.0, 0.2, draw.expovariate(0.8), draw.uniform(3, 10)])
         label = draw.choice(LABELS)
-        events.append(Event(label, start_s, round(min(10.0, start_s + length_s), 3)))
+        events.append(event(label, start_s, round(min(10.0, start_s + length_s), 3)))
     if draw.random() < 0.2:
-        events.append(Event("Rain", 0.0, 10.0))
+        events.append(event("Rain", 0.0, 10.0))
     return events
 
 
@@ -125,24 +126,24 @@ def test_the_reader_notices_a_sentence_whose_order_is_wrong() -> None:
 
 
 def test_one_timeline_has_many_wordings() -> None:
-    timeline = timeline_of([Event("Bark", 0, 1), Event("Door", 3, 3.5), Event("Siren", 6, 9)])
+    timeline = timeline_of([event("Bark", 0, 1), event("Door", 3, 3.5), event("Siren", 6, 9)])
     assert len({sentence_of(timeline, f"clip{n}") for n in range(200)}) > 100
 
 
 def test_a_clip_always_gets_the_same_sentence() -> None:
-    timeline = timeline_of([Event("Bark", 0, 1), Event("Door", 3, 3.5)])
+    timeline = timeline_of([event("Bark", 0, 1), event("Door", 3, 3.5)])
     assert sentence_of(timeline, "a") == sentence_of(timeline, "a")
 
 
 def test_pieces_that_nearly_touch_are_one_and_pieces_apart_are_counted() -> None:
-    one = timeline_of([Event("Bark", 0, 1), Event("Bark", 1.1, 2)])
-    two = timeline_of([Event("Bark", 0, 1), Event("Bark", 3, 4), Event("Bark", 5, 6)])
+    one = timeline_of([event("Bark", 0, 1), event("Bark", 1.1, 2)])
+    two = timeline_of([event("Bark", 0, 1), event("Bark", 3, 4), event("Bark", 5, 6)])
     assert [m.count for m in one.mentions] == [1]
     assert [m.count for m in two.mentions] == [3]
 
 
 def test_a_sound_that_comes_again_after_another_is_said_again() -> None:
-    timeline = timeline_of([Event("Bark", 0, 1), Event("Door", 2, 3), Event("Bark", 4, 5)])
+    timeline = timeline_of([event("Bark", 0, 1), event("Door", 2, 3), event("Bark", 4, 5)])
     assert [(m.label, m.again) for m in timeline.mentions] == [
         ("Bark", False), ("Door", False), ("Bark", True),
     ]  # fmt: skip
@@ -150,24 +151,24 @@ def test_a_sound_that_comes_again_after_another_is_said_again() -> None:
 
 
 def test_what_lies_under_everything_is_the_background() -> None:
-    events = [Event("Rain", 0, 10), Event("Bark", 2, 3), Event("Door", 5, 6)]
+    events = [event("Rain", 0, 10), event("Bark", 2, 3), event("Door", 5, 6)]
     timeline = timeline_of(events)
     assert timeline.background is not None
     assert timeline.background.label == "Rain"
 
 
 def test_an_event_without_length_is_said_in_its_place() -> None:
-    events = [Event("Door", 5, 5), Event("Bark", 1, 2)]
+    events = [event("Door", 5, 5), event("Bark", 1, 2)]
     assert [m.label for m in timeline_of(events).mentions] == ["Bark", "Door"]
 
 
 def test_too_many_events_are_gathered_before_any_is_left_out() -> None:
-    events = [Event(label, t, t + 0.5) for t in range(0, 10, 2) for label in ("Bark",)]
-    events += [Event("Male speech, man speaking", t + 1, t + 1.6) for t in range(0, 10, 2)]
+    events = [event(label, t, t + 0.5) for t in range(0, 10, 2) for label in ("Bark",)]
+    events += [event("Male speech, man speaking", t + 1, t + 1.6) for t in range(0, 10, 2)]
     timeline = timeline_of(events, most_mentions=4)
     assert not timeline.left_out
     assert any(mention.scattered for mention in timeline.mentions)
-    many = [Event(label, t, t + 0.1 * (t + 1)) for t, label in enumerate(LABELS[:9])]
+    many = [event(label, t, t + 0.1 * (t + 1)) for t, label in enumerate(LABELS[:9])]
     assert timeline_of(many, most_mentions=6).left_out == ("Bark", "Rain", LABELS[2])
 
 
@@ -239,7 +240,7 @@ def test_bad_lines_are_named_and_counted_and_the_rest_is_kept(tmp_path: Path, na
     source = source_from("strong_labels", {"names": str(names)})
     found = list(source.items(written(tmp_path, rows)))
     items = [item for item in found if isinstance(item, Item)]
-    assert [event.label for item in items for event in item.events] == ["Bark"]
+    assert [one.label for item in items for one in item.events] == ["Bark"]
     assert [(line.where, line.reason) for line in found if isinstance(line, BadLine)] == [
         ("strong.tsv:3", "unknown label"),
         ("strong.tsv:4", "times out of order"),
@@ -256,7 +257,7 @@ def test_labels_that_are_names_need_no_file_of_names(tmp_path: Path) -> None:
     path.write_text("filename\tonset\toffset\tevent_label\nmix.wav\t0.5\t1.5\tBark\n")
     (item,) = source_from("strong_labels", {}).items(path)
     assert isinstance(item, Item)
-    assert (item.clip_id, item.events) == ("mix.wav", (Event("Bark", 0.5, 1.5),))
+    assert (item.clip_id, item.events) == ("mix", (event("Bark", 0.5, 1.5),))
 
 
 def test_another_file_is_refused_with_the_columns_that_are_wanted(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_names_are_read_from_each_of_the_published_files(tmp_path: Path, names: 
     ontology = tmp_path / "ontology.json"
     ontology.write_text('[{"id": "/m/05zppz", "name": "Male speech, man speaking"}]')
     for path in (names, table, ontology):
-        assert read_names(path)["/m/05zppz"] == "Male speech, man speaking"
+        assert read_label_names(path)["/m/05zppz"] == "Male speech, man speaking"
     ontology.write_text("{")
-    with pytest.raises(InputError, match="names"):
-        read_names(ontology)
+    with pytest.raises(InputError, match="labels"):
+        read_label_names(ontology)

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ezaudio.captions.record import shortened
 from ezaudio.captions.validation import Rules, check
+from ezaudio.data.clips import shortened
 
 _HOPELESS = {
     401: "the server refuses the API key",

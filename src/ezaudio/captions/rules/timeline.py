@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ezaudio.captions.record import Event
+from ezaudio.data.clips import Event
 
 TOUCHING_S = 0.25
 """A gap of one kind up to here is no gap."""
@@ -107,13 +107,13 @@ def timeline_of(events: Sequence[Event], *, most_mentions: int = 6) -> Timeline:
 def _joined(events: Sequence[Event]) -> list[Mention]:
     """Join pieces of one kind that nearly touch; sort by onset."""
     by_label: dict[str, list[Mention]] = defaultdict(list)
-    for event in sorted(events, key=lambda event: (event.start_s, event.end_s)):
+    for event in sorted(events, key=lambda event: (event.start, event.end)):
         pieces = by_label[event.label]
-        end_s = max(event.start_s, event.end_s)
-        if pieces and event.start_s - pieces[-1].end_s <= TOUCHING_S:
+        end_s = max(event.start, event.end)
+        if pieces and event.start - pieces[-1].end_s <= TOUCHING_S:
             pieces[-1] = replace(pieces[-1], end_s=max(end_s, pieces[-1].end_s))
         else:
-            pieces.append(Mention(event.label, event.start_s, end_s))
+            pieces.append(Mention(event.label, event.start, end_s))
     found = [piece for pieces in by_label.values() for piece in pieces]
     return sorted(found, key=lambda piece: (piece.start_s, piece.end_s, piece.label))
 

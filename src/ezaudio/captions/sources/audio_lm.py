@@ -1,7 +1,7 @@
 """An audio-language model listens and writes: Qwen2-Audio by default (the paper's AS-Qwen-Caps).
 
 Two ways: the model itself through transformers, and any server that speaks the OpenAI protocol and
-takes `input_audio`. The input is a folder of sound files, or a CSV list with a column `file`.
+takes `input_audio`. The input is a folder of sound files, or a list with a column `file`.
 Source: Chu et al. 2024, arXiv:2407.10759 (Apache-2.0).
 """
 
@@ -14,12 +14,14 @@ from typing import Literal
 from pydantic import Field
 
 from ezaudio.captions.base import Source, Writer
-from ezaudio.captions.folders import items_of_folder, items_of_list
 from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.prompts import Prompt
-from ezaudio.captions.record import BadLine, Item
+from ezaudio.captions.record import Item
 from ezaudio.captions.sources.qwen_audio import QwenAudioWriter
 from ezaudio.captions.validation import Rules
+from ezaudio.data.clips import BadLine
+from ezaudio.data.collections import COLLECTIONS, ListOptions
+from ezaudio.errors import InputError
 
 
 class AudioChatSettings(ChatSettings):
@@ -61,9 +63,19 @@ class AudioLM(Source):
         return self.writer == "server"
 
     def items(self, path: Path) -> Iterator[Item | BadLine]:
-        """Read a folder or a list."""
-        read = items_of_folder if path.is_dir() else items_of_list
-        return read(path, licence=self.licence)
+        """Read a folder, or a list of any kind."""
+        kind = "folder" if path.is_dir() else "list"
+        try:
+            for row in COLLECTIONS[kind](path, ListOptions()):
+                if isinstance(row, BadLine):
+                    yield row
+                elif kind == "list":
+                    yield Item.of(row, self.licence)
+                else:  # names of folders are no tags: nobody may have labelled these
+                    yield Item(row.id, audio=row.file, licence=self.licence)
+        except InputError as error:
+            field = "input" if error.field == "manifest" else error.field
+            raise InputError(field, error.got, error.allowed) from None
 
     def open(self) -> Writer:
         """Load the model, or make ready to ask the server."""

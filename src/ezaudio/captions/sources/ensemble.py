@@ -13,12 +13,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ezaudio.captions.base import Source, Writer
+from ezaudio.captions.grouped import Grouped
 from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.prompts import Prompt
-from ezaudio.captions.record import BadLine, Item
+from ezaudio.captions.record import Item
 from ezaudio.captions.store import CaptionSet
-from ezaudio.captions.tables import Grouped, rows_of
 from ezaudio.captions.validation import Rules
+from ezaudio.data.clips import BadLine
+from ezaudio.data.manifest import table_of
 
 Row = tuple[str, str, str, float, float, str]
 """Source, caption, audio, start and end in seconds, licence."""
@@ -92,13 +94,13 @@ def _of_set(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _of_table(path: Path) -> Iterator[tuple[str, Row] | BadLine]:
-    for line in rows_of(path, ("clip_id", "caption")):
+    for line in table_of(path, ("clip_id", "caption"), field="input"):
         if isinstance(line, BadLine):
             yield line
             continue
-        number, cells = line
+        where, cells = line
         if not cells["clip_id"] or not cells["caption"]:
-            yield BadLine(f"{path.name}:{number}", "empty caption")
+            yield BadLine(where, "empty caption")
             continue
         yield cells["clip_id"], (cells.get("source", ""), cells["caption"], "", 0.0, 0.0, "")
 

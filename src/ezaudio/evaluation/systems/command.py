@@ -31,8 +31,9 @@ from pydantic import Field
 
 from ezaudio.audio import read_audio, write_audio
 from ezaudio.config import Config
+from ezaudio.data.collections.folder import sounds_below
 from ezaudio.errors import EzAudioError, InputError, OutputError
-from ezaudio.evaluation.clips import SOUND_SUFFIXES, ClipSet
+from ezaudio.evaluation.clips import ClipSet
 from ezaudio.evaluation.systems.base import (
     JOB_KEY,
     Generation,
@@ -242,4 +243,4 @@ def list_of(jobs: Sequence[Generation], form: str) -> str:
 
 
 def _sounds_below(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
+    return [folder / inside for inside in sounds_below(folder)[0]]
