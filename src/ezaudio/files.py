@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import sqlite3
 import stat
 import threading
@@ -154,6 +155,22 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if target.exists() and target.samefile(source):
+        return
+    with atomic_write(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def require_writable(path: str | Path) -> None:

@@ -13,10 +13,12 @@ import soundfile
 import yaml
 from tests.training.small import MODEL, STAGE, write_latents
 
+from ezaudio.cli.train import _BESIDE_FACTS, facts
 from ezaudio.data.checks import LENIENT
 from ezaudio.data.clips import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.training.loop.loggers import read_log
+from ezaudio.training.loop.trainer import Progress
 from ezaudio.training.tasks.diffusion import DiffusionTask
 
 
@@ -66,7 +68,7 @@ def test_a_recipe_is_trained_stage_by_stage_and_its_files_are_printed(train):
     assert "run/align/dit.safetensors" in out.splitlines()
     assert all(Path(line).is_file() for line in out.splitlines())
     assert "mask: 6 steps, valid_loss" in err and "align: 6 steps, valid_loss" in err
-    assert "loss " in err and "norm " in err and " ms" in err and "x real time" in err
+    assert "loss " in err and " ms" in err and max(map(len, err.splitlines())) <= 80
     code, out, err = train("--resume", "-q")
     assert (code, out, err) == (0, "", "")
 
@@ -123,6 +125,25 @@ def test_a_dry_run_of_each_kind_shows_the_plan_and_writes_nothing(train, latents
     assert code == 0 and "not there yet" in out and "100,000" in out
     assert re.findall(r"parameters  (\d+)\.\d M", out) == ["717", "874", "874"]
     assert [path.name for path in Path().iterdir()] == ["mine.yaml"]
+
+
+def test_the_time_of_a_stage_that_hours_bound_is_not_that_of_all_its_steps(train):
+    code, out, _ = train(ONE, "--dry-run", "stages.align.run={steps: 900000000, hours: 0.5}")
+    assert code == 0
+    time = next(line for line in out.splitlines() if line.strip().startswith("time"))
+    assert "0.5 h in all, which are about " in time and "days" not in time
+    assert "of a trial step here" in time
+
+
+def test_the_measures_of_a_step_fit_a_terminal_of_80_columns():
+    values = {"loss": 12.3456, "gradient_norm": 123.45, "sound_s": 480.0}
+    progress = Progress(99_999, 100_000, 0.99, 1.234, 3 << 30, values)
+    wide, narrow = (facts(progress, columns=columns) for columns in (200, 36))
+    assert wide == "loss 12.3456 · 1234 ms · norm 123.45 · 389 x real time · 3.00 GiB"
+    assert narrow == "loss 12.3456 · 1234 ms · norm 123.45"
+    assert facts(progress, columns=5) == "loss 12.3456"
+    beside = len("align") + 2 * len("100000") + _BESIDE_FACTS
+    assert beside + len(facts(progress, columns=80 - beside)) <= 80
 
 
 def test_a_loss_that_is_no_number_is_one_line_with_the_batch_and_the_report(train, monkeypatch):

@@ -16,6 +16,7 @@ from ezaudio.errors import InputError
 from ezaudio.evaluation import feature_store
 from ezaudio.evaluation.extractors import EXTRACTORS
 from ezaudio.evaluation.options import EvaluationOptions, prepare
+from ezaudio.evaluation.partial import keep_what_is_there
 from ezaudio.evaluation.protocol import PROTOCOLS, Panel, Protocol
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined
@@ -31,11 +32,12 @@ def options(tmp_path: Path) -> dict[str, object]:
 
 
 def scored(sounds: Path, out: Path, options: dict[str, object], **more: object) -> Results:
-    unpaired = bool(more.pop("unpaired", False))
-    plan, setup = prepare(
-        EvaluationOptions(**{**options, **more}), out, sounds=sounds, unpaired=unpaired
-    )
+    unpaired, partial = (bool(more.pop(name, False)) for name in ("unpaired", "partial"))
+    given = EvaluationOptions(**{**options, **more})
+    plan, setup = prepare(given, out, sounds=sounds, unpaired=unpaired, partial=partial)
     system = FolderConfig(name="sounds", folder=sounds).build()
+    if partial:
+        plan, setup = keep_what_is_there([system], plan, setup)
     make(system, plan, setup)
     return evaluate([system], plan, setup)
 
@@ -78,6 +80,39 @@ class TestFolders:
         (real / "c05.wav").unlink()
         with pytest.raises(InputError, match="c05"):
             scored(made, tmp_path / "out", options, reference=real)
+
+    def test_what_is_there_can_be_scored_and_the_rest_is_listed(self, folders, tmp_path, options):
+        made, real = folders
+        (made / "c03.wav").unlink()
+        (real / "c05.wav").unlink()
+        results = scored(made, tmp_path / "out", options, reference=real, partial=True)
+        assert results.rows[0].count == 10 and results.rows[0].scores["fake/kl"].value is not None
+        assert results.left_out == {"no recording": ("c05",), "no sound": ("c03",)}
+        paths = write_reports(results, tmp_path / "out")
+        for path in paths[1:]:
+            text = path.read_text()
+            assert "left out, no recording: c05 (1 of 12 clips)" in text
+            assert "left out, no sound: c03 (1 of 12 clips)" in text
+        assert Results.load(paths[0]) == results
+
+    @pytest.mark.parametrize("by", ["manifest", "folder"])
+    def test_recordings_that_a_manifest_names_and_nobody_has_are_listed(
+        self, folders, tmp_path, options, by
+    ):
+        made, real = folders
+        manifest = write_manifest(tmp_path / "clips.csv", real)
+        for name in ("c00", "c11"):
+            (real / f"{name}.wav").unlink()
+        (made / "c04.wav").unlink()
+        more = {"manifest": str(manifest), **({"reference": real} if by == "folder" else {})}
+        with pytest.raises(InputError):
+            scored(made, tmp_path / "out", options, **more)
+        results = scored(made, tmp_path / "out", options, partial=True, **more)
+        assert results.rows[0].count == 9
+        assert results.left_out == {
+            "no recording": ("c00", "c11"),
+            "no sound in sounds": ("c04",),
+        }
 
     def test_sets_of_other_names_can_be_compared_without_pairs(self, folders, tmp_path, options):
         made, real = folders

@@ -1,24 +1,63 @@
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from tests.evaluation.conftest import FAKE
 
-from ezaudio.checkpoints import load_module
+from ezaudio.checkpoints import load_module, save_module
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.evaluation.clips import Item
-from ezaudio.evaluation.results import Score, show
-from ezaudio.evaluation.sweep import different, grid_cells, run_cells, size_plots
+from ezaudio.evaluation.results import Results, Score, show
+from ezaudio.evaluation.results import Row as ScoredRow
+from ezaudio.evaluation.sweep import (
+    Cell,
+    different,
+    grid_cells,
+    run_cells,
+    size_plots,
+    sweep_markdown,
+    sweep_plots,
+)
 from ezaudio.evaluation.systems.base import GenerationPlan
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig, EzAudioSystem
+from ezaudio.evaluation.training_runs import model_of_run
 from ezaudio.pipelines.catalogue import read_card
+from ezaudio.pipelines.components import load_components
+from ezaudio.reports.plots import DotPlot
 
 
 def make_one(system: EzAudioSystem, folder: Path) -> None:
     plan = GenerationPlan(items=(Item("one", "a dog barking", duration_s=0.5),))
     system.make(plan, folder)
     assert system.sounds(plan, folder)[0].sources[0].is_file()
+
+
+SHIFT, SCALE = [0.5, -0.25, 0.0, 1.0], [2.0, 0.5, 1.5, 1.0]
+
+
+def leave_network(model: Path, run: Path) -> None:
+    """What a finished run leaves, with statistics of its own."""
+    run.mkdir(parents=True, exist_ok=True)
+    network = load_module(model / read_card(model).dit, kind="dit")
+    facts = {"step": 300, "latents": {"shift": SHIFT, "scale": SCALE}}
+    path = run / "dit.safetensors"
+    save_module(path, network.tensors, kind="dit", config=network.config, extra=facts)
+
+
+def leave_checkpoint(model: Path, run: Path, step: int, **losses: float) -> None:
+    """A checkpoint whose average `slow` is smaller than the weights by the share step / 2000."""
+    network = load_module(model / read_card(model).dit, kind="dit").tensors
+    folder = run / "checkpoints" / f"{step:09}"
+    folder.mkdir(parents=True)
+    shadow = {f"network.{name}": (1 - step / 2000) * x for name, x in network.items()}
+    averages = {"updates": step, "shadows": {"slow": shadow}}
+    state = {"network": dict(network), "averages": averages, "choice": losses}
+    torch.save(state, folder / "state.pt")
+    facts = {"step": step, "measured": {"valid_loss": min(losses.values())}}
+    (folder / "facts.json").write_text(json.dumps(facts))
 
 
 class TestGrid:
@@ -77,8 +116,7 @@ class TestRuns:
         self, model, tmp_path, named
     ):
         run = tmp_path / "runs" / "sola"
-        run.mkdir(parents=True)
-        shutil.copy(model / read_card(model).dit, run / "dit.safetensors")
+        leave_network(model, run)
         entry = {"label": "SOLA, skips", "model": str(tmp_path / named), "base": str(model)}
         (tmp_path / "runs.yaml").write_text(yaml.safe_dump({"runs": [entry]}))
         for _ in range(2):  # a second sweep finds what the first has made
@@ -86,31 +124,49 @@ class TestRuns:
         assert cell.model == str(tmp_path / "out" / "models" / "SOLA-skips")
         own = EzAudioConfig(name="a", model=cell.model, settings=cell.settings).build()
         other = EzAudioConfig(name="b", model=str(model), settings=cell.settings).build()
-        assert [*own.facts()["files"].values()] == [*other.facts()["files"].values()]
+        (_, mine), (_, theirs) = (each.facts()["files"].values() for each in (own, other))
+        assert mine == theirs  # the autoencoder's file
         make_one(own, tmp_path / "sounds")
+
+    def test_a_run_is_decoded_with_its_own_statistics_and_not_with_those_of_its_base(
+        self, model, tmp_path
+    ):
+        run = tmp_path / "run"
+        leave_network(model, run)
+        leave_checkpoint(model, run, 100, present=0.5)
+        base_vae = load_components(model, device="cpu").vae
+        for place in (run, run / "checkpoints" / "000000100", run / "dit.safetensors"):
+            made = model_of_run(str(place), str(model), tmp_path / "made" / place.name)
+            vae = load_components(made, device="cpu").vae
+            assert vae.latent_shift[:, 0].tolist() == SHIFT
+            assert vae.latent_scale[:, 0].tolist() == SCALE
+            latent = torch.randn(1, 4, 6)
+            wanted = base_vae.decode(latent * vae.latent_scale + vae.latent_shift)
+            torch.testing.assert_close(vae.decode(latent), wanted)
+
+    def test_weights_that_do_not_say_what_they_learned_from_are_refused(self, model, tmp_path):
+        (tmp_path / "run").mkdir()
+        shutil.copy(model / read_card(model).dit, tmp_path / "run" / "dit.safetensors")
+        with pytest.raises(CheckpointError, match="what latents it was trained on"):
+            model_of_run(str(tmp_path / "run"), str(model), tmp_path / "made")
+
+    def test_a_run_without_parts_of_its_own_needs_a_base(self, model, tmp_path):
+        leave_network(model, tmp_path / "run")
+        with pytest.raises(InputError, match="`base`"):
+            model_of_run(str(tmp_path / "run"), None, tmp_path / "made")
 
     def test_the_checkpoints_of_a_run_become_a_curve_of_the_averages_that_measured_best(
         self, model, tmp_path
     ):
         network = load_module(model / read_card(model).dit, kind="dit")
         run = tmp_path / "runs" / "sola"
-        for step, best in ((100, "present"), (200, "slow")):
-            folder = run / "checkpoints" / f"{step:09}"
-            folder.mkdir(parents=True)
-            shadow = {
-                f"network.{name}": (1 - step / 2000) * x for name, x in network.tensors.items()
-            }
-            state = {
-                "network": dict(network.tensors),
-                "averages": {"updates": step, "shadows": {"slow": shadow}},
-                "choice": {"present": 0.5, "slow": 0.9 if best == "present" else 0.4},
-            }
-            torch.save(state, folder / "state.pt")
+        leave_checkpoint(model, run, 100, present=0.5, slow=0.9)
+        leave_checkpoint(model, run, 200, present=0.5, slow=0.4)
         entry = {"label": "SOLA", "model": f"{run}/checkpoints/*", "base": str(model)}
         (tmp_path / "runs.yaml").write_text(yaml.safe_dump({"runs": [entry]}))
         with pytest.raises(CheckpointError, match="has not ended"):
             run_cells(tmp_path / "runs.yaml", {}, tmp_path / "out")
-        shutil.copy(model / read_card(model).dit, run / "dit.safetensors")
+        leave_network(model, run)
         log = '{"step": 1, "memory_gib": 0.5}\nhalf a li\n{"step": 2, "memory_gib": 0.75}\n'
         (run / "log.jsonl").write_text(log)
         cells = run_cells(tmp_path / "runs.yaml", {"steps": 1}, tmp_path / "out")
@@ -146,6 +202,41 @@ class TestRuns:
         (tmp_path / "runs.yaml").write_text("models: []\n")
         with pytest.raises(InputError, match="list `runs`"):
             run_cells(tmp_path / "runs.yaml", {}, tmp_path / "out")
+
+
+def results_of(cells) -> Results:
+    rows = [
+        ScoredRow(title=cell.name, kind="system", count=4, scores={"fake/fd": Score(value=1.0 + i)})
+        for i, cell in enumerate(cells)
+    ]
+    return Results(protocol=FAKE, hash="0" * 12, weights={}, clip_set="0", rows=tuple(rows))
+
+
+def cell(name: str, x: float | None, series: str = "run", **more) -> Cell:
+    labels = {} if x is None else {"step": int(x)}
+    return Cell(name=name, model="starter", series=series, x=x, labels=labels, **more)
+
+
+class TestPlots:
+    def test_a_model_without_a_step_is_a_level_line_among_curves(self):
+        cells = [cell("a", 100.0), cell("b", 200.0), cell("base", None, "base")]
+        (plot,) = sweep_plots(cells, results_of(cells))
+        curve, level = plot.lines
+        assert [x for x, _ in curve.points] == [x for x, _ in level.points] == [100.0, 200.0]
+        assert len({y for _, y in level.points}) == 1
+
+    def test_finished_runs_alone_are_dots(self):
+        cells = [cell("a", 300.0, "a"), cell("b", 300.0, "b")]
+        (plot,) = sweep_plots(cells, results_of(cells))
+        assert isinstance(plot, DotPlot)
+
+    def test_a_table_keeps_its_arrows_and_puts_the_papers_numbers_beside(self):
+        cells = [cell("a", None, published={"fd": 15.46}), cell("b", None)]
+        table = sweep_markdown(cells, results_of(cells), "grid")
+        head, _, first, second = [line for line in table.splitlines() if line.startswith("|")]
+        assert head.endswith("| FD ↓ | bias of FD | paper: FD |")
+        assert first.endswith("| 15.46 |") and second.endswith("| – |")
+        assert "not measured here" in table
 
 
 @pytest.mark.parametrize(

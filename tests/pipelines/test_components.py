@@ -17,6 +17,7 @@ from ezaudio.files import sha256_file
 from ezaudio.pipelines import CATALOGUE, EzAudio, find_model, load_components
 from ezaudio.pipelines.catalogue import availability
 from ezaudio.pipelines.components import file_hash, resolve_device, resolve_dtype
+from ezaudio.pipelines.options import GenerateOptions, resolve_options
 
 
 @pytest.fixture
@@ -210,3 +211,28 @@ def test_a_text_encoder_in_the_folder_is_found_there(tmp_path):
     folder = write_tiny_model(tmp_path / "m", text={"kind": "minilm", "path": "text"})
     with pytest.raises(CheckpointError, match=str(folder / "text")):
         load_components(folder, device="cpu")
+
+
+def test_the_authors_models_have_their_headline_settings():
+    for name in ("l", "xl"):
+        card = find_model(name).card
+        options = resolve_options(GenerateOptions, card.defaults, {})
+        assert (options.steps, options.guidance_scale) == (100, 5.0)
+        assert (options.guidance_rescale, options.eta, card.dtype) == (0.75, 1.0, "float32")
+        assert resolve_options(GenerateOptions, card.defaults, {"sampler": "heun"}).eta == 0.0
+
+
+def test_a_network_brings_its_statistics_to_whatever_autoencoder(tmp_path):
+    folder = write_tiny_model(tmp_path / "m")
+    dit = load_module(folder / "dit.safetensors")
+    shift, scale = [1.0, 2.0, 3.0, 4.0], [0.5, 1.0, 1.5, 2.0]
+    facts = {"latents": {"shift": shift, "scale": scale}}
+    save_module(dit.path, dit.tensors, kind="dit", config=dit.config, extra=facts)
+    vae = load_components(folder, device="cpu").vae
+    assert vae.latent_shift[:, 0].tolist() == shift and vae.latent_scale[:, 0].tolist() == scale
+    for damaged in ({"shift": shift}, {"shift": [1.0], "scale": [1.0]}, {"shift": 1, "scale": []}):
+        save_module(
+            dit.path, dit.tensors, kind="dit", config=dit.config, extra={"latents": damaged}
+        )
+        with pytest.raises(CheckpointError, match="latents"):
+            load_components(folder, device="cpu")

@@ -50,7 +50,7 @@ def write_latents(folder: Path) -> Path:
         split = "valid" if i >= 8 else "train"
         rows.append(ClipRow(file=f"{i}.wav", split=split, label=label, caption=f"A {label}."))
     store = WaveformStore.pack(rows, folder, folder / "packed", RATE)
-    encoder = LatentEncoder(store, Bands(), EncodeConfig(trim=False))
+    encoder = LatentEncoder(store, Bands(), EncodeConfig(trim=False, peak=None))
     encode_latents(encoder, folder / "latents")
     return folder / "latents"
 

@@ -235,7 +235,9 @@ def test_alignment_begins_as_the_network_without_text_and_learns_to_read(latents
     mask = without.jobs()[0].make(Engine(EngineConfig(device="cpu")))
     for index in range(3):
         mask.step(index, 1.0)
-    save_module(start, mask.network.state_dict(), kind="dit", config=mask.model)
+    state = mask.network.state_dict()
+    facts = {"latents": mask.store.normalisation.facts()}
+    save_module(start, state, kind="dit", config=mask.model, extra=facts)
     task = task_of(latents, tmp_path / "a", f"stages.align.start={start}")
     rows = task.train.rows(0)
     silent = rows._replace(tokens=None, attend=None)

@@ -12,6 +12,7 @@ from ezaudio.data.batches import BatchConfig, LatentBatches
 from ezaudio.data.clips import ClipRow
 from ezaudio.data.latents import LatentStore
 from ezaudio.data.mixing import MixConfig
+from ezaudio.data.normalisation import Normalisation
 from ezaudio.data.shards import Part
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.errors import AudioFileError, InputError
@@ -49,7 +50,9 @@ def waveforms(tmp_path_factory):
     return WaveformStore.pack(rows, root, root / "packed", RATE)
 
 
-CONFIG = EncodeConfig(trim=False, clips_per_shard=3, mixes=MixConfig(count=4, duration_s=(1, 2)))
+CONFIG = EncodeConfig(
+    trim=False, peak=None, clips_per_shard=3, mixes=MixConfig(count=4, duration_s=(1, 2))
+)
 
 
 def encoder_of(waveforms, **changes):
@@ -67,6 +70,10 @@ def raw(waveforms, index):
     samples = waveforms.read(index)
     frames = np.pad(samples, (0, -len(samples) % HOP)).reshape(-1, HOP)
     return np.stack([frames.mean(1), np.square(frames).mean(1)], 1)
+
+
+def raw_of(store, index, generator):
+    return store.sample(index, generator) * store.scale + store.shift
 
 
 def test_latents_come_back_whole_and_in_parts(waveforms, folder):
@@ -89,11 +96,38 @@ def test_channels_are_normalised_over_the_training_split_alone(waveforms, folder
     torch.testing.assert_close(values.std(0), torch.ones(2), atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_draws_have_mean_zero_and_deviation_one_over_the_training_split(folder, spread):
+    store, generator = LatentStore(folder, spread=spread), torch.Generator().manual_seed(0)
+    train = [i for i, row in enumerate(store.rows) if (row.split, row.scene) == ("train", "single")]
+    values = torch.cat([store.sample(i, generator) for i in train for _ in range(20)])
+    torch.testing.assert_close(values.mean(0), torch.zeros(2), atol=0.03, rtol=0)
+    torch.testing.assert_close(values.std(0), torch.ones(2), atol=0.03, rtol=0)
+
+
+def test_a_models_own_statistics_take_the_place_of_those_of_a_store(folder):
+    raw, generator = Normalisation.none(2), torch.Generator()
+    store = LatentStore(folder, spread=0.0, normalisation=raw)
+    measured = LatentStore(folder, spread=0.0)
+    torch.testing.assert_close(store.sample(0, generator), raw_of(measured, 0, generator))
+
+
+def test_the_authors_way_levels_to_one_keeps_silence_and_pads_with_zeros():
+    theirs = EncodeConfig(trim=False, peak=1.0, pad_s=0.5)
+    knock = np.zeros(3000, np.float32)
+    knock[1000] = -0.25
+    sound = theirs.prepared(knock, RATE)
+    assert len(sound) == 4000 and sound[1000] == -1.0 and np.count_nonzero(sound) == 1
+    assert len(theirs.prepared(np.ones(5000, np.float32), RATE)) == 5000
+    assert not theirs.prepared(np.zeros(10, np.float32), RATE).any()
+    assert len(EncodeConfig().prepared(knock, RATE)) == 2 * round(0.02 * RATE)
+
+
 def test_draws_have_the_posteriors_deviation(folder):
     store, generator = LatentStore(folder), torch.Generator().manual_seed(0)
-    mean = LatentStore(folder, spread=0.0).sample(1, generator)
-    draws = torch.stack([store.sample(1, generator) for _ in range(400)])
-    deviation = (draws - mean).std((0, 1)) * store.scale
+    mean = raw_of(LatentStore(folder, spread=0.0), 1, generator)
+    draws = torch.stack([raw_of(store, 1, generator) for _ in range(400)])
+    deviation = (draws - mean).std((0, 1))
     torch.testing.assert_close(deviation, torch.full((2,), 0.25), atol=0.01, rtol=0)
 
 
@@ -121,6 +155,7 @@ def test_without_deviations_the_room_is_half_and_draws_are_the_mean(waveforms, f
     both, mean = LatentStore(folder, spread=0.0), LatentStore(tmp_path / "means")
     generator = torch.Generator()
     torch.testing.assert_close(both.sample(5, generator), mean.sample(5, generator))
+    assert torch.equal(both.scale, mean.scale)
     assert mean.silence(3, generator).shape == (3, 2)
 
 

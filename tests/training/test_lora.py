@@ -325,9 +325,7 @@ def test_sharding_the_network_of_an_adapter_is_refused(model, sounds, tmp_path):
         prepare(job(model, sounds, tmp_path), recipe("engine.sharding=fsdp2"))
 
 
-def test_nothing_to_resume_and_a_wrong_ending_are_refused(model, sounds, tmp_path):
-    with pytest.raises(InputError, match="unfinished run"):
-        prepare(job(model, sounds, tmp_path, resume=True), recipe())
+def test_what_cannot_be_fitted_is_refused(model, sounds, tmp_path):
     with pytest.raises(InputError, match="safetensors"):
         prepare(job(model, sounds, tmp_path, output=tmp_path / "x.bin"), recipe())
     with pytest.raises(InputError, match="at most"):

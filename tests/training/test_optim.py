@@ -6,6 +6,7 @@ import pytest
 from torch import nn
 
 from ezaudio.config import load_config
+from ezaudio.dit import DIT_PRESETS, DiTConfig
 from ezaudio.errors import InputError
 from ezaudio.training.loop.optim import OptimConfig
 
@@ -24,6 +25,22 @@ def test_matrices_are_decayed_vectors_and_frozen_weights_are_not():
     matrices, vectors = OptimConfig(rate=1.0, weight_decay=0.3).build(model).param_groups
     assert [p.shape for p in matrices["params"]] == [(3, 2)] and matrices["weight_decay"] == 0.3
     assert [p.shape for p in vectors["params"]] == [(3,)] and vectors["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("kind", ["full", "single", "sola"])
+def test_stacked_biases_and_tables_are_vectors_and_are_not_decayed(kind):
+    adaln = {"kind": kind, **({"rank": 2} if kind == "sola" else {})}
+    config = DIT_PRESETS["tiny"].model_dump() | {"adaln": adaln}
+    network = load_config(DiTConfig, config).build()
+    matrices, vectors = OptimConfig(rate=1.0).build(network).param_groups
+    names = {id(p): name for name, p in network.named_parameters()}
+    decayed = {names[id(p)] for p in matrices["params"]}
+    spared = {names[id(p)] for p in vectors["params"]}
+    assert not [name for name in decayed if name.endswith(("bias", "table"))]
+    assert all(name.endswith("weight") or name in ("adaln.up", "adaln.down") for name in decayed)
+    assert {"unknown", "output.norm.weight"} <= spared
+    (everything, nothing) = OptimConfig(rate=1.0, decayed="all").build(network).param_groups
+    assert len(everything["params"]) == len(names) and not nothing["params"]
 
 
 @pytest.mark.parametrize("betas", [[0.9, 1.0], [-0.1, 0.9], [0.9]])

@@ -7,12 +7,15 @@ import math
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 from tests.tiny_model import FakeTextConfig
-from tests.training.small import MODEL, run_small, write_latents
+from tests.training.small import MODEL, recipe_of, run_small, write_latents
 
+from ezaudio.checkpoints import save_module
 from ezaudio.data.checks import LENIENT
 from ezaudio.data.clips import ClipRow
+from ezaudio.data.normalisation import Normalisation
 from ezaudio.data.pack import PackConfig, pack_clips
 from ezaudio.dit import DIT_PRESETS
 from ezaudio.errors import InputError
@@ -20,7 +23,9 @@ from ezaudio.text import TEXT_ENCODERS
 from ezaudio.training.loop.distributed import Engine, EngineConfig
 from ezaudio.training.recipe import FOLDER, find_recipe, merged, read_recipe, read_values
 from ezaudio.training.runner import run_recipe
+from ezaudio.training.tasks.inputs import chosen_normalisation
 from ezaudio.training.tasks.plan import measure
+from ezaudio.training.tasks.stages import DataConfig
 
 OTHERS = ("lora",)
 """Recipes of commands of their own; `test_lora.py` runs this one as it is, for fewer steps."""
@@ -65,6 +70,7 @@ def tiny(stages, latents, output):
             for change in (
                 f"data.latents={latents}",
                 "data.batch.rows=4",
+                "data.encoded=null",
                 "data.batch.duration_s=[0.3, 0.4]",
                 "run.steps=2",
                 "run.hours=null",
@@ -238,6 +244,46 @@ def test_a_plan_of_the_paper_needs_no_data_and_no_memory():
 
 
 # Going on
+
+
+def test_a_finished_run_with_changed_settings_is_refused_and_a_new_field_is_none(latents, tmp_path):
+    run_small(latents, tmp_path)
+    with pytest.raises(InputError, match=r"loss\.channel_power"):
+        run_small(latents, tmp_path, "stages.align.loss.channel_power=0.5", resume=True)
+    before = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    del before["stages"]["align"]["data"]["normalise"]  # as a version before it wrote
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(before))
+    (ended,) = run_small(latents, tmp_path, resume=True)
+    assert ended.outcome is None
+
+
+def test_latents_that_were_encoded_in_another_way_are_refused(latents, tmp_path):
+    recipe = recipe_of(latents, tmp_path, "stages.align.data.encoded={trim: false, peak: 1.0}")
+    with pytest.raises(InputError, match=r"peak.*ezaudio data encode .* trim=false peak=1"):
+        recipe.jobs()[0].make(Engine(EngineConfig(device="cpu")))
+
+
+def test_what_a_stage_is_normalised_by(latents, tmp_path):
+    own, none = Normalisation(torch.ones(4), torch.full((4,), 2.0)), Normalisation.none(4)
+    network = recipe_of(latents, tmp_path).model
+    starts = {}
+    for name, facts in (("own", own.facts()), ("raw", none.facts()), ("silent", None)):
+        starts[name] = tmp_path / name / "dit.safetensors"
+        starts[name].parent.mkdir()
+        extra = {"latents": facts} if facts else {}
+        save_module(starts[name], {"x": torch.ones(1)}, kind="dit", config=network, extra=extra)
+
+    def chosen(start, normalise=None):
+        data = DataConfig(latents=latents, normalise=normalise)
+        return chosen_normalisation(data, 4, starts.get(start))
+
+    assert chosen("") is None  # measured
+    assert chosen("own").facts() == chosen("own", "channels").facts() == own.facts()
+    assert chosen("raw").is_none and chosen("raw", "channels") is None
+    assert chosen("own", "none").is_none and chosen("", "none").is_none
+    assert chosen("silent", "channels") is None
+    with pytest.raises(InputError, match="does not say what it was trained on"):
+        chosen("silent")
 
 
 def test_a_run_goes_on_with_its_own_recipe_only(latents, tmp_path):

@@ -11,7 +11,8 @@ import yaml
 
 from ezaudio.checkpoints import load_module
 from ezaudio.cli.main import run
-from ezaudio.training.__main__ import main
+from ezaudio.pipelines import EzAudio
+from ezaudio.pipelines.catalogue import read_card
 
 COLUMNS = ["file", "split", "label", "caption", "duration", "license", "author", "source_repo"]
 
@@ -50,8 +51,7 @@ def trained(step, folder, values):
 
 @pytest.fixture(scope="module")
 def vae(folder):
-    model = {"kind": "spectral", "cepstra": 3, "differences": 1, "mel_bands": 8}
-    model |= {"width": 8, "depth": 1}
+    model = {"kind": "oobleck", "latent_channels": 4, "base_width": 2}
     crops = {"rows": 2, "crop_s": 0.2}
     values = {"kind": "autoencoder", "model": model, "crops": crops, "run": RUN}
     values |= {"generator_optim": OPTIM, "losses": {"reconstruction": {"kind": "spectral"}}}
@@ -115,28 +115,65 @@ def test_a_diffusion_run_saves_its_average_and_validation_loss(folder, dit):
     assert 0.3 < log[0]["loss"] < 3
 
 
-def test_a_bundle_has_weights_settings_list_and_attributions(folder, vae, latents, dit):
-    settings = folder / "settings.json"
-    settings.write_text(json.dumps({"format": 1, "name": "small", "licence": "CC-BY-4.0"}))
-    target = folder / "bundle"
-    parts = [folder / "clips.csv", vae, latents, dit, settings, target]
-    main(["bundle", *map(str, parts)])
-    model = json.loads((target / "model.json").read_text())
-    assert model["dit"] == "dit.safetensors" and model["name"] == "small"
-    with (target / "clips.csv").open() as file:
+@pytest.fixture
+def bundled(folder, dit, tmp_path):
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"name": "small", "defaults": {"steps": 2}}))
+    target = tmp_path / "models" / "bundle"
+    command = ["bundle", str(dit.parent), "-o", str(target), "--settings", str(settings)]
+    command += ["--licence", "CC-BY-4.0", "--clips", str(folder / "clips.csv")]
+    assert run([*command, "--note", "They were cut."]) == 0
+    return target
+
+
+def test_a_bundle_has_weights_settings_list_and_attributions(latents, bundled):
+    model = read_card(bundled)
+    assert (model.name, model.licence) == ("small", "CC-BY-4.0")
+    assert model.defaults == {"steps": 2} and model.text["kind"] == "minilm"
+    with (bundled / "clips.csv").open() as file:
         listed = list(csv.DictReader(file))
     assert len(listed) == 6 and all(len(row["sha256"]) == 64 for row in listed)
-    attributions = (target / "ATTRIBUTIONS.md").read_text()
+    attributions = (bundled / "ATTRIBUTIONS.md").read_text()
     assert "author 0" in attributions and "author 5" not in attributions  # 5 is validation only
+    assert "small was trained on 4 recordings" in attributions and "They were cut." in attributions
+    assert "starter" not in attributions.lower()
     statistics = json.loads((latents / "index.json").read_text())
-    shift = load_module(target / "vae.safetensors").tensors["latent_shift"]
+    shift = load_module(bundled / "vae.safetensors").tensors["latent_shift"]
     assert shift[:, 0].tolist() == pytest.approx(statistics["shift"], abs=1e-6)
-    halves = load_module(target / "dit.safetensors").tensors
-    assert {t.dtype for t in halves.values() if t.ndim >= 2} == {torch.float16}
+    network = load_module(bundled / "dit.safetensors")
+    assert network.extra["latents"]["shift"] == pytest.approx(statistics["shift"], abs=1e-6)
+    assert {t.dtype for t in network.tensors.values() if t.ndim >= 2} == {torch.float16}
+    assert EzAudio.from_pretrained(bundled).generate("a low tone", duration_s=0.2, num=1)
 
 
-def test_an_unknown_step_names_the_allowed_ones():
-    from ezaudio.errors import InputError
+def test_a_complete_run_is_a_model_of_its_own(dit):
+    model = EzAudio.from_pretrained(dit.parent, device="cpu")
+    sound = model.generate("a low tone", steps=1, seed=0).items[0]
+    assert sound.clip.samples.shape == (round(0.6 * 24_000),)
 
-    with pytest.raises(InputError, match=r"bundle MANIFEST\.csv"):
-        main(["paint"])
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["--clips", "nowhere.csv"], "nowhere.csv"),
+        (["--settings", "nowhere.json"], "nowhere.json"),
+        (["--vae", "nowhere"], "`--vae`: got 'nowhere'"),
+        (["--about", "nowhere.md"], "nowhere.md"),
+        (["--licence", "x", "--clips", "lost.csv"], "gone.wav"),
+    ],
+)
+def test_a_bundle_that_cannot_be_leaves_nothing(dit, tmp_path, monkeypatch, capsys, changes, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lost.csv").write_text("file,split\ngone.wav,train\n")
+    assert run(["bundle", str(dit.parent), "-o", "made/mine", *changes]) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.part"))
+
+
+def test_a_bundle_does_not_replace_what_is_there(dit, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note.txt").write_text("keep")
+    assert run(["bundle", str(dit.parent), "-o", str(tmp_path / "mine")]) == 2
+    assert "a new or empty folder" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["note.txt"]

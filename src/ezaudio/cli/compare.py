@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ezaudio.cli.evaluate import Copies, Paper, Processes, progress_lines
+from ezaudio.cli.evaluate import Copies, Paper, Partial, Processes, progress_lines
 from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
@@ -16,6 +16,7 @@ from ezaudio.errors import InputError
 from ezaudio.evaluation.clips import check_names
 from ezaudio.evaluation.compare import differences, read_systems
 from ezaudio.evaluation.options import EvaluationOptions, prepare
+from ezaudio.evaluation.partial import keep_what_is_there
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined
 from ezaudio.evaluation.run import evaluate as score
@@ -42,6 +43,7 @@ def compare(
     ] = None,
     processes: Processes = 1,
     copies: Copies = False,
+    partial: Partial = False,
     paper: Paper = False,
     show_peers: Annotated[
         bool, typer.Option("--show-peers", help="Print entries for other projects' systems.")
@@ -62,7 +64,7 @@ def compare(
     elif len(systems) > 1:
         raise InputError("systems", [str(path) for path in systems], "one YAML file")
     else:
-        found = _measured(systems[0], output, only or [], processes, copies, quiet, given)
+        found = _measured(systems[0], output, only or [], processes, copies, partial, quiet, given)
         if found is None:
             return
         results = found
@@ -76,6 +78,7 @@ def _measured(
     only: list[str],
     processes: int,
     copies: bool,
+    partial: bool,
     quiet: bool,
     given: dict[str, Any],
 ) -> Results | None:
@@ -86,7 +89,9 @@ def _measured(
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     built = [config.build() for config in configs]
     with progress_lines(quiet=quiet) as progress:
-        plan, setup = prepare(options, output, copies=copies, progress=progress)
+        plan, setup = prepare(options, output, copies=copies, partial=partial, progress=progress)
+        if partial:
+            plan, setup = keep_what_is_there(built, plan, setup)
         check_names(plan.items)
         scored = not only and plan.shard[1] == 1
         if scored:

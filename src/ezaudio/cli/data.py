@@ -64,7 +64,9 @@ class DataOptions(Config):
     )
     quarantine: str | None = Field(None, description="A list of `check`; `pack` leaves it out.")
     usable: str | None = Field(None, description="`check`: write the usable clips to this list.")
-    vae: str | None = Field(None, description="`encode`: an autoencoder checkpoint.")
+    vae: str | None = Field(
+        None, description="`encode`: an autoencoder: a file, or a model such as starter."
+    )
     text: str | None = Field(None, description="`encode`: a text encoder, such as minilm.")
     device: str = Field("cpu", description="`encode`: cpu, cuda, …")
     part: str = Field("0/1", description="K/N: every N-th shard, from the K-th (0/2 and 1/2).")
@@ -275,22 +277,18 @@ def _encode(job: Job) -> None:
         raise InputError("vae", vae, "either --vae FILE for latents or --text KIND for prompts")
     folder, store = job.folder(), WaveformStore(job.source)
     if vae is not None:
-        _encode_latents(job, store, Path(vae), folder)
+        _encode_latents(job, store, vae, folder)
     elif text is not None:
         _encode_texts(job, store, text, folder)
 
 
-def _encode_latents(job: Job, store: WaveformStore, vae: Path, folder: Path) -> None:
-    from ezaudio.training.encode import (
-        EncodeConfig,
-        LatentEncoder,
-        encode_latents,
-        load_autoencoder,
-    )
+def _encode_latents(job: Job, store: WaveformStore, vae: str, folder: Path) -> None:
+    from ezaudio.training.encode import EncodeConfig, LatentEncoder, encode_latents
+    from ezaudio.training.encoder_weights import bring_autoencoder, load_autoencoder
 
     part, workers = job.options.shards(), job.options.threads()
     config = load_config(EncodeConfig, {}, job.settings)
-    model, source = load_autoencoder(vae, job.options.device)
+    model, source = load_autoencoder(bring_autoencoder(vae, folder), job.options.device)
     encoder = LatentEncoder(store, model, config, source=source)
     with _bar("encoding", len(store) + config.mixes.count, quiet=job.quiet) as tell:
         made = encode_latents(encoder, folder, part=part, workers=workers, progress=tell)

@@ -17,6 +17,7 @@ from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.feature_store import Progress
 from ezaudio.evaluation.options import EvaluationOptions, prepare
+from ezaudio.evaluation.partial import keep_what_is_there
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.run import evaluate as score
 from ezaudio.evaluation.run import make_all, require_extractors
@@ -36,6 +37,10 @@ Copies = Annotated[
 ]
 Unpaired = Annotated[
     bool, typer.Option("--unpaired", help="Sounds and recordings have names of their own.")
+]
+Partial = Annotated[
+    bool,
+    typer.Option("--partial", help="Score the clips that are there, and list the others."),
 ]
 Paper = Annotated[
     bool, typer.Option("--paper", help="Put the paper's numbers into a column of their own.")
@@ -57,6 +62,7 @@ def evaluate(
     processes: Processes = 1,
     copies: Copies = False,
     unpaired: Unpaired = False,
+    partial: Partial = False,
     paper: Paper = False,
     quiet: Quiet = False,
     **given: Any,
@@ -67,8 +73,16 @@ def evaluate(
     system = config.build()
     with progress_lines(quiet=quiet) as progress:
         plan, setup = prepare(
-            options, output, sounds=sounds, copies=copies, unpaired=unpaired, progress=progress
+            options,
+            output,
+            sounds=sounds,
+            copies=copies,
+            unpaired=unpaired,
+            partial=partial,
+            progress=progress,
         )
+        if partial:
+            plan, setup = keep_what_is_there([system], plan, setup)
         scored = plan.shard[1] == 1
         if scored and model is not None:
             require_extractors(setup)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ezaudio.training.lora_run import Trained
     from ezaudio.training.tasks.lora import LoRAPlan
 
+_BESIDE_FACTS = 46
+"""Columns that the name, the bar, the count and the time left take."""
+
 lora = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -83,7 +86,7 @@ def train(
     Captions come from captions.csv in the folder, from NAME.txt beside NAME.wav, or from the names
     of the files.
     """
-    from ezaudio.training.lora_run import RECIPE, LoRAJob, check_job, fit, prepare
+    from ezaudio.training.lora_run import RECIPE, LoRAJob, check_job, fit, is_complete, prepare
     from ezaudio.training.tasks.lora import LoRARecipe
 
     wanted = load_config(LoRARecipe, recipe or RECIPE, values or [])
@@ -93,6 +96,9 @@ def train(
     check_job(job, wanted)
     main = os.environ.get("RANK", "0") == "0"  # torchrun's; only the first process speaks
     quiet = quiet or not main
+    if resume and is_complete(job, wanted):
+        note("was complete.", quiet=quiet)
+        return
     with _bar(quiet=quiet) as callback:
         prepared = prepare(job, wanted, callback)
         try:
@@ -187,7 +193,8 @@ class _Lines:
         """Move the line of the training."""
         from ezaudio.cli.train import facts
 
-        self("training", progress.step, progress.steps, facts(progress))
+        said = facts(progress, columns=self.bars.console.width - _BESIDE_FACTS)
+        self("training", progress.step, progress.steps, said)
 
 
 @contextmanager
@@ -201,7 +208,7 @@ def _bar(*, quiet: bool) -> Iterator[_Lines | None]:
     from rich.progress import Progress as Bars
 
     text, known = TextColumn("{task.description}"), TextColumn("{task.fields[facts]}")
-    columns = (text, BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), known)
+    columns = (text, BarColumn(bar_width=10), MofNCompleteColumn(), TimeRemainingColumn(), known)
     bars = Bars(*columns, console=Console(stderr=True), transient=True)
     try:
         yield _Lines(bars)

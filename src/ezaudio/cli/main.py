@@ -31,9 +31,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "lora": "Fit an adapter to your own sounds (also: train lora), or merge adapters.",
         "caption": "Caption recordings that nobody has labelled; filter and clean captions.",
         "train": "Train a model from a recipe: all stages, resumable, on one process or many.",
+        "bundle": "Put a finished run together as a model folder that can be shipped.",
         "evaluate": "Score sounds, or a model, under a named protocol.",
         "compare": "Score several systems under one protocol, side by side.",
         "sweep": "Score a model over settings, or finished training runs; the paper's figures.",
+        "paper": "Reproduce a figure or a table of the paper, at full size or in minutes.",
         "listen": "Build, serve and report a listening test.",
         "info": "Show what made a sound file, or what is in a checkpoint.",
     }

@@ -11,6 +11,7 @@ import yaml
 from ezaudio.cli.evaluate import (
     Device,
     Folder,
+    Partial,
     Processes,
     Settings,
     progress_lines,
@@ -49,6 +50,7 @@ def sweep(
     settings: Settings = None,
     device: Device = "auto",
     processes: Processes = 1,
+    partial: Partial = False,
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
@@ -70,7 +72,7 @@ def sweep(
         )
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     with progress_lines(quiet=quiet) as progress:
-        plan, setup = prepare(options, output, progress=progress)
+        plan, setup = prepare(options, output, partial=partial, progress=progress)
         results = measure(cells, plan, setup, processes=processes, device=device)
     if results is None:
         note(f"share {options.shard} is made; score without --shard", quiet=quiet)

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 _RATE_SIZE = 768
 _RATE_S = 0.3
 _SHARE_OF_RATE = 0.4
-"""Of the rate of large matrix products, what a step reaches."""
+"""Of the rate of large matrix products, what a step reaches where no step was tried."""
 
-_SHARE_OF_CPU_BFLOAT16 = 0.15
-"""The same on a CPU in bfloat16, where all that is no product takes most of the time."""
+_BAR_WIDTH = 10
+_BESIDE_FACTS = 24
+"""Columns that name, bar, count and time left take."""
 
 
 def train(
@@ -87,25 +88,29 @@ def show_plan(recipe: Recipe) -> None:
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
     device, half = recipe.engine.where(), recipe.engine.in_bfloat16()
-    rate = matrix_rate(device, bf16=half)
-    share = _SHARE_OF_CPU_BFLOAT16 if half and device.type == "cpu" else _SHARE_OF_RATE
+    matrices: float | None = None
     for job in recipe.jobs():
         plan = job.plan(world)
-        for name, value in plan_lines(job, plan, rate=rate, share=share, world=world):
+        speed = "of a trial step here"
+        rate = plan.trial(device, half) if plan.trial is not None else None
+        if rate is None:
+            matrices = matrices or matrix_rate(device, bf16=half)
+            rate, speed = _SHARE_OF_RATE * matrices, "guessed from matrix products here"
+        for name, value in plan_lines(job, plan, rate=rate, speed=speed, world=world):
             print(f"{name:>12}  {value}")
         print()
 
 
 def plan_lines(
-    job: Job, plan: Plan, *, rate: float, share: float, world: int
+    job: Job, plan: Plan, *, rate: float, speed: str, world: int
 ) -> list[tuple[str, str]]:
     """Say what a stage takes, as names and values.
 
     Args:
         job: The stage.
         plan: What was counted.
-        rate: Of large matrix products on this machine, operations per second.
-        share: What a step reaches of it.
+        rate: Operations per second that a step makes on a process.
+        speed: How that was found.
         world: Processes.
     """
     trained = "" if plan.trainable == plan.parameters else f", {_count(plan.trainable)} trained"
@@ -119,11 +124,15 @@ def plan_lines(
         ("steps", f"{job.run.steps:,}"),
     ]
     if plan.step_flops:
-        step_s = plan.step_flops / world / (rate * share)
-        total = f"{_time(step_s * job.run.steps)} in all"
-        speed = f"{world} x {rate / 1e9:,.0f} GFLOP/s measured here"
+        step_s = plan.step_flops / world / rate
+        all_s = step_s * job.run.steps
+        total = f"{_time(all_s)} in all"
+        if job.run.hours and all_s > 3600 * job.run.hours:
+            steps = int(3600 * job.run.hours / step_s)
+            total = f"{job.run.hours:g} h in all, which are about {steps:,} steps"
+        rates = f"{world} x {rate / 1e9:,.0f} GFLOP/s, {speed}"
         lines += [
-            ("time", f"about {_time(step_s)} a step, {total}, by {speed}"),
+            ("time", f"about {_time(step_s)} a step, {total}, by {rates}"),
             ("operations", f"{plan.step_flops / 1e9:,.1f} GFLOP a step"),
         ]
     if job.run.hours:
@@ -159,7 +168,7 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=_BAR_WIDTH),
         MofNCompleteColumn(),
         Remaining(),
         TextColumn("{task.fields[facts]}"),
@@ -177,7 +186,9 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
             if not lines:
                 bar.start()
                 lines.append(bar.add_task(job.name, total=total, facts=""))
-            bar.update(lines[0], completed=progress.step, total=total, facts=facts(progress))
+            beside = _BESIDE_FACTS + len(job.name) + 2 * len(str(total))
+            said = facts(progress, columns=console.width - beside)
+            bar.update(lines[0], completed=progress.step, total=total, facts=said)
 
         return callback
 
@@ -188,16 +199,18 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
             bar.stop()
 
 
-def facts(progress: Progress) -> str:
-    """What is worth seeing of a step."""
+def facts(progress: Progress, *, columns: int) -> str:
+    """What is worth seeing of a step, the most important first, as far as it fits."""
     values = progress.values
-    shown = [f"loss {values['loss']:.4f}"]
+    shown = [f"loss {values['loss']:.4f}", f"{progress.step_s * 1000:.0f} ms"]
     if "gradient_norm" in values:
         shown.append(f"norm {values['gradient_norm']:.2f}")
-    shown.append(f"{progress.step_s * 1000:.0f} ms")
     if "sound_s" in values and progress.step_s:
         shown.append(f"{values['sound_s'] / progress.step_s:.0f} x real time")
-    return " · ".join([*shown, _gib(progress.memory_bytes)])
+    shown.append(_gib(progress.memory_bytes))
+    while len(shown) > 1 and len(" · ".join(shown)) > columns:
+        shown.pop()
+    return " · ".join(shown)
 
 
 def show_end(ended: list[Ended], *, quiet: bool) -> None:

@@ -17,7 +17,7 @@ from ezaudio.data.crops import CropConfig, WaveformBatches
 from ezaudio.data.keys import generator_at, permutation_at, seed_at, uniforms_at
 from ezaudio.data.order import Balance, DrawOrder
 from ezaudio.data.plan import BatchConfig, BatchPlan, Step
-from ezaudio.data.prompts import wording
+from ezaudio.data.prompts import caption_of, wording
 from ezaudio.data.scenes import LatentSource, Recipe, Scene, SceneMaker
 from ezaudio.errors import AudioFileError, InputError
 
@@ -86,7 +86,11 @@ class LatentBatches:
                 raise InputError("mixed_share", config.mixed_share, "0: the store has no mixes")
             self._mixes = DrawOrder(takes, Balance(), seed=seed_at(seed, _MIXES))
         self._scenes = SceneMaker(
-            store, split=split, gap_s=config.gap_s, silence_weight=config.silence_weight
+            store,
+            split=split,
+            gap_s=config.gap_s,
+            fill=config.fill,
+            silence_weight=config.silence_weight,
         )
 
     def shape(self, index: int) -> tuple[int, int]:
@@ -146,8 +150,16 @@ class LatentBatches:
                 spare = seed_at(self.seed, _SPARE, index, row, attempt) % self._order.epoch_draws
                 recipe = Recipe("single", tuple(self._order.at(spare, 1)))
                 continue
-            held_out = self.config.held_out_wordings
-            return scene, wording(
-                scene.kind, scene.rows, generator=generator, times=scene.times, held_out=held_out
-            )
+            return scene, self._prompt(scene, generator)
         raise AudioFileError(f"{_MOST_SPARES} clips in a row cannot be read; is the store damaged?")
+
+    def _prompt(self, scene: Scene, generator: torch.Generator) -> str:
+        if self.config.prompts == "captions" and scene.kind == "single":
+            return caption_of(scene.rows[0], generator=generator)
+        return wording(
+            scene.kind,
+            scene.rows,
+            generator=generator,
+            times=scene.times,
+            held_out=self.config.held_out_wordings,
+        )

@@ -3,7 +3,8 @@ sample them.
 
 A member of a shard is a NumPy array of float16, (T, 2 C): the mean of a frame, then its standard
 deviation, so any stretch of frames is one piece of the file. `index.json` holds the statistics of
-each channel, and `silence.npy` the latent of silence, for the gaps between takes.
+each channel, `silence.npy` the latent of silence, for the gaps between takes, and `vae.safetensors`
+the autoencoder that made them.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ezaudio.data.normalisation import Normalisation
 from ezaudio.data.shards import TABLE, TarFiles, read_head
 from ezaudio.data.tables import RowTable, numbers, read_table
 from ezaudio.errors import AudioFileError, CheckpointError
 
 KIND = "latents"
 SILENCE = "silence.npy"
+AUTOENCODER = "vae.safetensors"
 _BYTES = 2
 
 
@@ -32,22 +36,30 @@ class LatentStore:
     Args:
         folder: As `ezaudio.training.encode` writes it.
         spread: Share of the posterior's standard deviation that draws have; 0 means its mean.
+        normalisation: Of the model that is trained; what was measured here when left out.
 
     Attributes:
-        shift, scale: Mean and standard deviation of each raw channel over the training split, (C,).
+        normalisation: What draws are normalised by. Measured, it is the mean and standard deviation
+            of draws over the training split: the variance of the means, and the mean variance of
+            the posteriors times the square of `spread`.
+        settings: How the clips were encoded, fields of `ezaudio.training.encode.EncodeConfig`.
 
     Raises:
         InputError: The folder is no complete store.
         CheckpointError: Its table or its silence cannot be read.
     """
 
-    def __init__(self, folder: Path, *, spread: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, *, spread: float = 1.0, normalisation: Normalisation | None = None
+    ) -> None:
         head = read_head(folder, KIND)
         self.folder, self.spread = folder, spread
         self.frame_rate: float = head["frame_rate"]
         self.channels: int = head["channels"]
         self.has_std: bool = head["std"]
-        self.shift, self.scale = torch.tensor(head["shift"]), torch.tensor(head["scale"])  # (C,)
+        self.settings: dict[str, Any] = head.get("settings", {})
+        self.autoencoder_sha256: str = head["autoencoder"]
+        self.normalisation = normalisation or _measured(head, spread)
         table = read_table(folder / TABLE)
         self.rows = RowTable(table)
         self._shards, self._offsets, self._frames = (
@@ -61,6 +73,16 @@ class LatentStore:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def shift(self) -> Tensor:
+        """What is taken off each raw channel, (C,)."""
+        return self.normalisation.shift
+
+    @property
+    def scale(self) -> Tensor:
+        """What each raw channel is divided by, (C,)."""
+        return self.normalisation.scale
 
     def frames(self, index: int) -> int:
         """Length of a clip, T."""
@@ -100,6 +122,15 @@ class LatentStore:
             noise = torch.randn(draw.shape, generator=generator)
             draw.addcmul_(values[:, self.channels :].float(), noise, value=self.spread)
         return draw.sub_(self.shift).div_(self.scale)
+
+
+def _measured(head: Mapping[str, Any], spread: float) -> Normalisation:
+    """Mean and standard deviation of draws, from those of the means and of the posteriors."""
+    shift, of_means = torch.tensor(head["shift"]), torch.tensor(head["scale"])
+    posterior = head.get("deviation")  # none in a store of means alone
+    if posterior is None:
+        return Normalisation(shift, of_means)
+    return Normalisation(shift, torch.hypot(of_means, spread * torch.tensor(posterior)))
 
 
 def npy(values: NDArray[np.float16]) -> tuple[bytes, int]:

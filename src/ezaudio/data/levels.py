@@ -11,17 +11,28 @@ _MARGIN_S = 0.02
 _FAINT = 1e-4
 
 
-def trim_and_level(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """Cut silence at both ends (below -45 dB re peak, 20 ms kept) and scale the peak to 0.8: (S,)
-    -> (S',). What a model learns from such clips begins at once and is loud enough.
-    """
+def trimmed(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """Cut silence at both ends (below -45 dB re peak, 20 ms kept): (S,) -> (S',)."""
     magnitude = np.abs(samples)
     peak = float(magnitude.max(initial=0.0))
     if peak < _FAINT:
         return samples
     loud = np.flatnonzero(magnitude > peak * 10 ** (AUDIBLE_DB / 20))
     margin = round(_MARGIN_S * sample_rate)
-    return samples[max(0, loud[0] - margin) : loud[-1] + margin] * np.float32(PEAK / peak)
+    return samples[max(0, loud[0] - margin) : loud[-1] + margin]
+
+
+def levelled(samples: NDArray[np.float32], peak: float = PEAK) -> NDArray[np.float32]:
+    """Scale (S,) to a peak; what has none (below 1e-4) stays as it is."""
+    highest = float(np.abs(samples).max(initial=0.0))
+    return samples if highest < _FAINT else samples * np.float32(peak / highest)
+
+
+def trim_and_level(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """Cut silence at both ends and scale the peak to 0.8: what a model learns from such clips
+    begins at once and is loud enough.
+    """
+    return levelled(trimmed(samples, sample_rate))
 
 
 def rms(samples: NDArray[np.float32]) -> float:

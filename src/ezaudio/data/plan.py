@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ class BatchConfig(Config):
         rows_multiple: B is a multiple of this; the number of ranks divides it.
         duration_s: Shortest and longest row; one length per batch, log-uniform in between.
         balance: How often each label is drawn.
+        fill: What follows a clip that is shorter than its row: further `takes` of its label, or
+            `silence`, which then is a part of the sound and counts in full.
+        prompts: `wordings` of the label and the captions, or the `captions` as they are.
         once_share: Share of rows with one take and silence after it.
         repeat_share: Share of rows with one take several times.
         sequence_share: Share of rows with one sound and then another; they come in pairs, both
@@ -41,6 +44,8 @@ class BatchConfig(Config):
     rows_multiple: int = Field(4, ge=1)
     duration_s: tuple[float, float] = (1.0, 10.0)
     balance: Balance = Balance()
+    fill: Literal["takes", "silence"] = "takes"
+    prompts: Literal["wordings", "captions"] = "wordings"
     once_share: float = Field(0.0, ge=0, le=1)
     repeat_share: float = Field(0.0, ge=0, le=1)
     sequence_share: float = Field(0.0, ge=0, le=1)

@@ -184,6 +184,12 @@ def wording(
     return choices[int(torch.randint(len(choices), (), generator=generator))]
 
 
+def caption_of(row: ClipRow, *, generator: torch.Generator) -> str:
+    """One of a clip's captions as it is; the label of a clip without any."""
+    choices = [text for text in (row.caption, *row.captions) if text.strip()] or [row.label]
+    return choices[int(torch.randint(len(choices), (), generator=generator))]
+
+
 def _sentence(row: ClipRow) -> str:
     return row.caption.strip().rstrip(".") or row.label
 

@@ -83,6 +83,7 @@ class SceneMaker:
         source: Of the latents.
         split: Whose takes fill rows.
         gap_s: Shortest and longest silence between takes.
+        fill: What follows a clip that is shorter than its row, `takes` or `silence`.
         silence_weight: Weight of the loss where nothing sounds after a single take.
     """
 
@@ -92,9 +93,10 @@ class SceneMaker:
         *,
         split: str,
         gap_s: tuple[float, float] = (0.05, 0.5),
+        fill: str = "takes",
         silence_weight: float = 0.1,
     ) -> None:
-        self.source = source
+        self.source, self.fill = source, fill
         self.silence_weight = silence_weight
         self._takes = source.takes(split)
         self._gap = tuple(round(s * source.frame_rate) for s in gap_s)
@@ -107,7 +109,7 @@ class SceneMaker:
         return kinds[recipe.kind](recipe.clips[0], frames, generator)
 
     def single(self, clip: int, frames: int, generator: torch.Generator) -> Scene:
-        """A crop of a clip, or the clip and further takes of its label."""
+        """A crop of a clip, or the clip and what follows it."""
         row = self.source.rows[clip]
         sound = self._filled(clip, row, frames, generator)
         return Scene(sound, torch.ones(frames), (row,))
@@ -163,11 +165,14 @@ class SceneMaker:
         return Scene(torch.cat(parts), torch.ones(frames), rows, "sequence")
 
     def _filled(self, clip: int, row: ClipRow, frames: int, generator: torch.Generator) -> Tensor:
-        """`frames` frames (T, C): a crop, or the clip, gaps, and other takes of its label."""
+        """`frames` frames (T, C): a crop, or the clip, and silence or other takes of its label."""
         length = self.source.frames(clip)
         if length >= frames:
             start = int(torch.randint(length - frames + 1, (), generator=generator))
             return self.source.sample(clip, generator, start, frames)
+        if self.fill == "silence":
+            sound = self.source.sample(clip, generator)
+            return torch.cat([sound, self.source.silence(frames - length, generator)])
         parts, have = [self.source.sample(clip, generator)], length
         takes = self._takes.get(row.label, ()) if row.label and row.scene == "single" else ()
         while have < frames:

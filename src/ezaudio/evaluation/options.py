@@ -21,6 +21,7 @@ from ezaudio.evaluation.clips import (
     with_captions,
 )
 from ezaudio.evaluation.feature_store import Progress
+from ezaudio.evaluation.partial import only, with_recordings
 from ezaudio.evaluation.protocol import find_protocol
 from ezaudio.evaluation.run import Setup, reference_of
 from ezaudio.evaluation.systems.base import GenerationPlan
@@ -63,6 +64,7 @@ def prepare(
     sounds: Path | None = None,
     copies: bool = False,
     unpaired: bool = False,
+    partial: bool = False,
     progress: Progress | None = None,
 ) -> tuple[GenerationPlan, Setup]:
     """Read everything that an evaluation needs, before anything is made.
@@ -73,6 +75,7 @@ def prepare(
         sounds: folder of sounds whose names are the clips, where there is no manifest.
         copies: look for copies of the manifest's training recordings.
         unpaired: clips and recordings need not have the same names.
+        partial: score the clips whose recordings are there, and list the others.
         progress: told about every clip.
 
     Raises:
@@ -82,7 +85,12 @@ def prepare(
     everything = _items(options, None, sounds)
     items = _items(options, options.split, sounds) if everything else _names(sounds)
     items = _spread(items, options.limit)
+    left_out: dict[str, tuple[str, ...]] = {}
+    if partial and not unpaired:
+        items, left_out = _present(options, items)
     reference = _reference(options, items, bool(everything), unpaired)
+    if reference is not None and partial and not unpaired:
+        reference = only(reference, {item.name for item in items})
     setup = Setup(
         protocol=protocol,
         folder=folder,
@@ -93,6 +101,7 @@ def prepare(
         training=_training(everything) if copies else None,
         unpaired=unpaired,
         progress=progress,
+        left_out=left_out,
     )
     if reference is not None and not unpaired:
         items = _as_long_as(reference, items)
@@ -169,6 +178,22 @@ def _reference(
         tuple(found.sources[i] for i in kept),
     )
     return with_captions(own, items)
+
+
+def _present(
+    options: EvaluationOptions, items: list[Item]
+) -> tuple[list[Item], dict[str, tuple[str, ...]]]:
+    """The clips with a recording, and the names of the others; all where nothing is paired."""
+    if options.reference is not None:
+        recorded = set(read_folder(options.reference).names)
+        kept, left_out = with_recordings(items, recorded)
+        if options.manifest is None:  # the folders alone say which clips there are
+            unheard = sorted(recorded - {item.name for item in items})
+            left_out |= {"no sound": tuple(unheard)} if unheard else {}
+        return kept, left_out
+    if all(item.file is None for item in items):
+        return items, {}
+    return with_recordings(items, {i.name for i in items if i.file and i.file.is_file()})
 
 
 def _others(everything: Sequence[Item], items: Sequence[Item]) -> tuple[Item, ...]:

@@ -91,6 +91,7 @@ class Results(Config):
         rows: systems, floors, anchors.
         seconds: time by stage.
         notes: what a reader has to know.
+        left_out: names of clips that were not scored, by reason.
     """
 
     format: Literal[1] = 1
@@ -103,6 +104,7 @@ class Results(Config):
     rows: tuple[Row, ...]
     seconds: dict[str, float] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    left_out: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -196,6 +198,16 @@ def _formatted(value: float, metric: str) -> str:
     if size >= 1000:
         return f"{value:.0f}"
     return f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+
+
+def left_out_notes(results: Results) -> list[str]:
+    """Say which clips were left out, and why; every one by its name."""
+    scored = max((row.count for row in results.systems), default=0)
+    total = scored + sum(map(len, results.left_out.values()))
+    return [
+        f"left out, {reason}: {', '.join(names)} ({len(names)} of {total} clips)."
+        for reason, names in results.left_out.items()
+    ]
 
 
 def facts_of(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Setup:
         anchors: names of the anchors.
         unpaired: clips and recordings need not have the same names; paired metrics fall away.
         progress: told about every clip.
+        left_out: names of clips that are not scored, by reason.
     """
 
     protocol: Protocol
@@ -53,6 +54,7 @@ class Setup:
     anchors: tuple[str, ...] = tuple(ANCHORS)
     unpaired: bool = False
     progress: Progress | None = None
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def feature_store(self) -> FeatureStore:
         """Open the cache; extractors are opened when they are needed."""
@@ -151,6 +153,7 @@ def evaluate(systems: Sequence[System], plan: GenerationPlan, setup: Setup) -> R
         rows=tuple(rows),
         seconds={stage: round(value, 3) for stage, value in store.seconds.items()},
         notes=_notes(setup, rows),
+        left_out=dict(setup.left_out),
     )
 
 

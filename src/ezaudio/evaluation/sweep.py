@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from glob import glob
@@ -22,12 +22,14 @@ from ezaudio.checkpoints import read_module_info
 from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.compare import of_entry
-from ezaudio.evaluation.report.markdown import heading, interval_note
-from ezaudio.evaluation.results import Results, Row, column_title, show
+from ezaudio.evaluation.metrics import METRICS
+from ezaudio.evaluation.report.markdown import PAPER_NOTE, heading, interval_note
+from ezaudio.evaluation.report.table import ARROWS
+from ezaudio.evaluation.results import Results, Row, column_title, left_out_notes, show
 from ezaudio.evaluation.run import Setup, evaluate, make_all, require_extractors
 from ezaudio.evaluation.systems.base import GenerationPlan
 from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
-from ezaudio.evaluation.training_runs import memory_of_run, model_of_run
+from ezaudio.evaluation.training_runs import memory_of_run, model_of_run, step_of_run
 from ezaudio.files import write_bytes
 from ezaudio.pipelines.catalogue import find_model
 from ezaudio.reports.html import text_page
@@ -56,6 +58,7 @@ class Cell(Config):
         labels: what the table says about it, by column.
         series: the curve that it belongs to.
         x: its place on the curve.
+        published: what the paper has there, by metric.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Cell(Config):
     labels: dict[str, Any] = Field(default_factory=dict)
     series: str = ""
     x: float | None = None
+    published: dict[str, float] = Field(default_factory=dict)
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -81,14 +85,17 @@ class Run(Config):
         label: of the run.
         model: model folder, or the output folder of a training run, or its `dit.safetensors`; `*`
             finds several, whose numbers at the end are their steps.
-        base: model whose autoencoder and text encoder go with a run's network.
+        base: model whose autoencoder and text encoder go with a run's network; the run's own when
+            left out.
         columns: what the table says about it.
+        published: what the paper has there, by metric, such as `fd`.
     """
 
     label: str
     model: str
-    base: str = "starter"
+    base: str | None = None
     columns: dict[str, Any] = Field(default_factory=dict)
+    published: dict[str, float] = Field(default_factory=dict)
 
 
 def grid_cells(
@@ -149,33 +156,59 @@ def run_cells(path: Path, settings: Mapping[str, Any], folder: Path) -> list[Cel
     entries = values.get("runs") if isinstance(values, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError("runs", str(path), "a YAML file with a list `runs`")
-    cells = []
     runs = [
         of_entry(f"runs[{number}]", partial(_run, entry)) for number, entry in enumerate(entries)
     ]
+    return cells_of_runs(runs, settings, folder)
+
+
+def cells_of_runs(runs: Sequence[Run], settings: Mapping[str, Any], folder: Path) -> list[Cell]:
+    """Cells of finished runs.
+
+    Args:
+        runs: which.
+        settings: what all cells share.
+        folder: of the sweep; networks of training runs become models below it.
+
+    Raises:
+        InputError: a pattern finds no model.
+    """
+    cells = []
     for run in runs:
         models = sorted(glob(run.model)) if "*" in run.model else [run.model]
         if not models:
             raise InputError("model", run.model, "a pattern that finds model folders")
         for model in models:
-            step = re.search(r"(\d+)\D*$", Path(model).name) if len(models) > 1 else None
-            name = run.label if step is None else f"{run.label} @ {int(step[1])}"
-            labels = {"run": run.label, **run.columns, **_memory_of(model)}
-            if step is not None:
-                labels["step"] = int(step[1])
-            name = re.sub(r"[^\w@.+-]+", "-", name)
-            model = model_of_run(model, run.base, folder / "models" / name)
-            cells.append(
-                Cell(
-                    name=name,
-                    model=model,
-                    settings=dict(settings),
-                    labels=labels | _size_of(model),
-                    series=run.label,
-                    x=None if step is None else float(step[1]),
-                )
-            )
+            found = re.search(r"(\d+)\D*$", Path(model).name) if len(models) > 1 else None
+            step = step_of_run(Path(model)) if found is None else int(found[1])
+            cells.append(_run_cell(run, model, step, settings, folder, of_several=bool(found)))
     return cells
+
+
+def _run_cell(
+    run: Run,
+    model: str,
+    step: int | None,
+    settings: Mapping[str, Any],
+    folder: Path,
+    *,
+    of_several: bool,
+) -> Cell:
+    name = f"{run.label} @ {step}" if of_several else run.label
+    labels = {"run": run.label, **run.columns, **_memory_of(model)}
+    if step is not None:
+        labels["step"] = step
+    name = re.sub(r"[^\w@.+-]+", "-", name)
+    model = model_of_run(model, run.base, folder / "models" / name)
+    return Cell(
+        name=name,
+        model=model,
+        settings=dict(settings),
+        labels=labels | _size_of(model),
+        series=run.label,
+        x=None if step is None else float(step),
+        published=run.published,
+    )
 
 
 def _run(entry: Any) -> Run:
@@ -262,47 +295,65 @@ def sweep_markdown(cells: Sequence[Cell], results: Results, layout: Layout) -> s
     labels = [*wanted, *(n for cell in cells for n in cell.labels if n not in wanted)]
     labels = list(dict.fromkeys(labels))
     columns = results.columns
-    head = [*labels, "N", *(title for column in columns for title in _titles(column))]
+    paper = {metric for cell in cells for metric in cell.published}
+    head = [*labels, "N", *(title for column in columns for title in _titles(column, paper))]
     lines = [heading(results), "", markdown_row(head), markdown_row(["---"] * len(head))]
     for cell in different(cells):
         row = rows[cell.name]
-        shown = [text for column in columns for text in _shown(row, column)]
+        shown = [t for column in columns for t in _shown(row, column, paper, cell.published)]
         count = f"{row.count} x {row.seeds}" if row.seeds > 1 else str(row.count)
         lines.append(
             markdown_row([*(_said(cell.labels.get(n, "")) for n in labels), count, *shown])
         )
     for floor in (row for row in results.rows if row.kind == "floor"):
-        shown = [text for column in columns for text in _shown(floor, column)]
+        shown = [text for column in columns for text in _shown(floor, column, paper, {})]
         first = [floor.title, *[""] * (len(labels) - 1)]
         lines.append(markdown_row([*first, str(floor.count), *shown]))
-    return "\n".join([*lines, "", f"- {interval_note(results)}"]) + "\n"
+    notes = [interval_note(results), *left_out_notes(results), *([PAPER_NOTE] if paper else [])]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
-def _titles(column: str) -> list[str]:
-    title = column_title(column)
-    return [title, f"bias of {title}"] if column.endswith("/fd") else [title]
+def _titles(column: str, paper: Collection[str]) -> list[str]:
+    title, metric = column_title(column), column.partition("/")[2]
+    titles = [f"{title} {ARROWS[METRICS[metric].better]}"]
+    titles += [f"bias of {title}"] if metric == "fd" else []
+    return [*titles, *([f"paper: {title}"] if metric in paper else [])]
 
 
-def _shown(row: Row, column: str) -> list[str]:
-    """A score, and beside an FD what two equal sets of this size would have."""
+def _shown(
+    row: Row, column: str, paper: Collection[str], published: Mapping[str, float]
+) -> list[str]:
+    """A score; beside an FD what two equal sets of this size would have; what the paper has."""
     score, metric = row.scores.get(column), column.partition("/")[2]
-    if metric != "fd":
-        return [show(score, metric)]
-    bias = None if score is None else score.extra.get("bias")
-    return [show(score, metric), "–" if bias is None else f"{bias:.2f}"]
+    shown = [show(score, metric)]
+    if metric == "fd":
+        bias = None if score is None else score.extra.get("bias")
+        shown.append("–" if bias is None else f"{bias:.2f}")
+    if metric in paper:
+        shown.append(f"{published[metric]:g}" if metric in published else "–")
+    return shown
 
 
 def sweep_plots(cells: Sequence[Cell], results: Results) -> list[Plot]:
-    """A plot for each metric that is drawn: curves over a setting or over steps, else dots."""
+    """A plot for each metric that is drawn: curves over a setting or over steps, else dots.
+
+    A model without a place on the axis is a level line among curves.
+    """
     rows = {row.title: row for row in results.systems}
     drawn = [column for column in results.columns if column.partition("/")[2] in SHOWN]
-    if any(cell.x is None for cell in cells):
+    placed = [cell for cell in cells if cell.x is not None]
+    steps = any("step" in cell.labels for cell in cells)
+    several = len({cell.series for cell in placed}) < len(placed)
+    if not placed or (steps and not several):
         return [_dots(results, column) for column in drawn]
+    first = placed[0]
     x_title = (
         "training step"
-        if "step" in cells[0].labels
-        else next((name for name, value in cells[0].labels.items() if value == cells[0].x), "x")
+        if steps
+        else next((name for name, value in first.labels.items() if value == first.x), "x")
     )
+    ends = [f(cell.x or 0.0 for cell in placed) for f in (min, max)]
+    cells = [*placed, *(c.model_copy(update={"x": x}) for c in cells if c.x is None for x in ends)]
     plots: list[Plot] = []
     for column in drawn:
         lines = [

@@ -38,6 +38,7 @@ class ModelCard(Config):
         max_duration_s: longest sound that can be asked for.
         defaults: options that suit the model.
         summary: one line for lists.
+        dtype: precision of the network where the user asks for none.
     """
 
     format: Literal[1] = 1
@@ -49,6 +50,7 @@ class ModelCard(Config):
     max_duration_s: float = Field(gt=0, allow_inf_nan=False)
     defaults: dict[str, Any] = Field(default_factory=dict)
     summary: str = ""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,21 @@ class Model:
         return (OFFICIAL_FILES[self.official], OFFICIAL_FILES["vae"], *text)
 
 
+HEADLINE: Mapping[str, Any] = MappingProxyType(
+    {"steps": 100, "guidance_scale": 5.0, "guidance_rescale": 0.75, "eta": 1.0}
+)
+"""How the authors sample what they report, in float32: paper, section 3.5; eta as in their code."""
+
+
 def _official(name: str, text: str, summary: str) -> ModelCard:
     return ModelCard(
         name=name,
         licence="MIT",
         text={"kind": "flan-t5", "name": text},
         max_duration_s=10.0,
-        defaults={"duration_s": 10.0},
+        defaults={"duration_s": 10.0, **HEADLINE},
         summary=summary,
+        dtype="float32",
     )
 
 

@@ -13,6 +13,7 @@ import torch
 
 from ezaudio.checkpoints import config_of, load_foreign, load_module, read_module_info
 from ezaudio.config import load_config
+from ezaudio.data.normalisation import Normalisation
 from ezaudio.diffusion import Schedule, zero_snr_schedule
 from ezaudio.dit import DIT_PRESETS, DiTConfig, EzAudioDiT
 from ezaudio.dit.lora_file import Base
@@ -92,7 +93,8 @@ def load_components(
     Args:
         model: a name of the catalogue, a folder, or what `find_model` gave.
         device: None or `auto` takes CUDA, then MPS, then the CPU.
-        dtype: None or `auto` takes bfloat16 where the device is fast with it, else float32.
+        dtype: None or `auto` takes the model's own; where it has none, bfloat16 if the device is
+            fast with it, else float32.
         adapters: are merged into the network.
 
     Raises:
@@ -103,7 +105,7 @@ def load_components(
     """
     found = model if isinstance(model, Model) else find_model(model)
     place = resolve_device(device)
-    precision = resolve_dtype(dtype, place)
+    precision = resolve_dtype(found.card.dtype if dtype in (None, "auto") else dtype, place)
     check_defaults(found)
     files = weight_files(found)
     if adapters:
@@ -113,6 +115,7 @@ def load_components(
         merge_choices(network, adapters, base)
     dit = network.to(place, precision).eval().requires_grad_(False)
     vae = load_vae(files["vae"], device=place, official=found.official is not None)
+    normalise(vae, found, files["dit"])
     encoder = CachedTextEncoder(_build_text(found).to(place, precision))
     _check_fit(found, dit, vae, encoder)
     return Components(
@@ -151,6 +154,29 @@ def weight_files(model: Model, parts: Sequence[str] = ("dit", "vae")) -> dict[st
         return {part: model.folder / names[part] for part in parts}
     published = {"dit": model.official or "", "vae": "vae"}
     return {part: fetch_official(published[part]) for part in parts}
+
+
+def normalise(vae: Autoencoder, model: Model, network: Path) -> None:
+    """Let an autoencoder speak the language of a network: the latents that it was trained on.
+
+    Args:
+        vae: is changed in place; keeps its own statistics where the network does not say.
+        model: that was found.
+        network: its weights.
+
+    Raises:
+        CheckpointError: the network's statistics are damaged, or of other channels.
+    """
+    known = None
+    if model.official is None:
+        known = Normalisation.of_facts(read_module_info(network).extra, network)
+    if known is None:
+        return
+    if len(known.shift) != vae.latent_channels:
+        channels = f"{len(known.shift)} channels, the autoencoder {vae.latent_channels}"
+        raise CheckpointError(f"{network}: was trained on latents of {channels}")
+    vae.latent_shift.copy_(known.shift[:, None])
+    vae.latent_scale.copy_(known.scale[:, None])
 
 
 def resolve_device(device: str | None) -> torch.device:

@@ -17,11 +17,12 @@ import yaml
 from torch import Tensor
 
 from ezaudio.checkpoints import load_foreign, save_module
+from ezaudio.data.normalisation import KEY, Normalisation
 from ezaudio.dit import DIT_PRESETS, DiTConfig
 from ezaudio.dit.official import official_dit_config, official_dit_state
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.files import sha256_file, write_bytes
-from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, ModelCard
+from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, HEADLINE, ModelCard
 from ezaudio.pipelines.outputs import Files
 from ezaudio.text import TEXT_ENCODERS
 from ezaudio.vae import OobleckConfig
@@ -146,7 +147,8 @@ def convert_file(path: Path, settings: Settings) -> Converted:
     dit = _dit_config(theirs, settings, path)
     tensors = official_dit_state(theirs)
     _check(dit, tensors, path)
-    return Converted("dit", tensors, dit, extra)
+    raw = {KEY: Normalisation.none(dit.latent_channels).facts()}  # the authors normalise nothing
+    return Converted("dit", tensors, dit, extra | raw)
 
 
 def _plain(state: Mapping[str, Any]) -> set[str]:
@@ -200,5 +202,6 @@ def _card(dit: Converted, settings: Settings) -> ModelCard:
         licence=settings.licence,
         text=dict(text),
         max_duration_s=settings.max_duration_s,
-        defaults={"duration_s": min(10.0, settings.max_duration_s)},
+        defaults={"duration_s": min(10.0, settings.max_duration_s), **HEADLINE},
+        dtype="float32",
     )

@@ -1,8 +1,8 @@
 """Encode recordings once, to latents in shards.
 
 The posterior's mean and standard deviation are kept, so training can still sample it. Clips are
-trimmed to where they sound and brought to one peak level first. Work is shared and resumed by
-shard, as `ezaudio.data.pack` does it.
+trimmed to where they sound and brought to one peak level first, or left as the authors leave them.
+Work is shared and resumed by shard, as `ezaudio.data.pack` does it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ezaudio.config import Config
 from ezaudio.data.checks import Quarantined, write_quarantine
 from ezaudio.data.clips import ClipRow
 from ezaudio.data.latents import KIND, SILENCE, npy
-from ezaudio.data.levels import trim_and_level
+from ezaudio.data.levels import PEAK, levelled, trimmed
 from ezaudio.data.mixing import MixConfig, Mixer
 from ezaudio.data.shards import (
     QUARANTINE,
@@ -46,18 +46,21 @@ from ezaudio.data.tables import (
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.data.work import in_order
 from ezaudio.errors import AudioFileError, InputError
-from ezaudio.files import make_folder, sha256_file, write_bytes
+from ezaudio.files import make_folder, write_bytes
 from ezaudio.vae import Autoencoder
-from ezaudio.vae.load import load_vae
 
 _SILENCE_S = 3.0
+_REVISION = 2
+"""Raised when a shard holds other facts than before; a part of every mark."""
 
 
 class EncodeConfig(Config):
     """How clips are encoded.
 
     Attributes:
-        trim: Cut silence at both ends and scale the peak to 0.8 first.
+        trim: Cut silence at both ends.
+        peak: Scale each clip to this peak; None leaves levels alone.
+        pad_s: Pad shorter clips with zeros to this length, before they are encoded.
         std: Keep the posterior's standard deviation beside its mean; twice the room.
         batch_s: Sound that is encoded at once, at most; only clips of one length share a batch.
         clips_per_shard: Clips in a shard.
@@ -65,10 +68,26 @@ class EncodeConfig(Config):
     """
 
     trim: bool = True
+    peak: float | None = Field(PEAK, gt=0, le=1)
+    pad_s: float | None = Field(None, gt=0)
     std: bool = True
     batch_s: float = Field(40.0, gt=0)
     clips_per_shard: int = Field(1000, ge=1)
     mixes: MixConfig = MixConfig()
+
+    def prepared(self, samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+        """Trim, level and pad (S,).
+
+        Deviation: with `trim=false peak=1 pad_s=10` this is what the authors do with clips of up to
+            10 s; of longer ones they level the part that they have drawn. They also turn the
+            polarity of every second clip, which latents that are encoded once cannot have.
+        """
+        if self.trim:
+            samples = trimmed(samples, sample_rate)
+        if self.peak is not None:
+            samples = levelled(samples, self.peak)
+        lacking = round((self.pad_s or 0.0) * sample_rate) - len(samples)
+        return np.pad(samples, (0, max(0, lacking)))
 
 
 @dataclass(frozen=True)
@@ -92,15 +111,6 @@ class _Item(NamedTuple):
     row: ClipRow
     samples: NDArray[np.float32]
     fault: str = ""
-
-
-def load_autoencoder(path: Path, device: str = "cpu") -> tuple[Autoencoder, str]:
-    """Load an autoencoder checkpoint for encoding, and give its hash.
-
-    Raises:
-        CheckpointError: The file is damaged or no autoencoder.
-    """
-    return load_vae(path, device=device), sha256_file(path)
 
 
 class LatentEncoder:
@@ -129,7 +139,7 @@ class LatentEncoder:
         settings = self.config.model_dump(mode="json", exclude={"batch_s"})
         names = [[self.store.content(i) for i in c if i < len(self.store)] for c in self.chunks]
         return [
-            fingerprint(self.source, settings, chunk[0], len(chunk), files)
+            fingerprint(_REVISION, self.source, settings, chunk[0], len(chunk), files)
             for chunk, files in zip(self.chunks, names, strict=True)
         ]
 
@@ -146,8 +156,7 @@ class LatentEncoder:
             name = f"mix/{index - len(self.store):06d}"
             row = self.store.rows[index] if index < len(self.store) else ClipRow(file=name)
             return _Item(row, nothing, str(error))
-        if self.config.trim:
-            samples = trim_and_level(samples, self.store.sample_rate)
+        samples = self.config.prepared(samples, self.store.sample_rate)
         seconds = round(len(samples) / self.store.sample_rate, 4)
         return _Item(row.model_copy(update={"duration": seconds}), samples)
 
@@ -230,7 +239,7 @@ def _write_shard(
                 columns[name].append(value)
             rows.append(row)
             if row.split == "train" and row.scene == "single":
-                sums.add(values[:, :channels])
+                sums.add(values, channels)
     facts = {"mark": mark, "quarantined": faults, **sums.facts()}
     write_table(path, rows, columns, facts=facts)
 
@@ -244,7 +253,7 @@ def _join(encoder: LatentEncoder, folder: Path, marks: Sequence[str]) -> Encoded
     clips = sum(table.num_rows for table in tables)
     if not clips:
         raise InputError("waveforms", str(encoder.store.folder), "a store with a readable clip")
-    shift, scale = _Sums.joined(facts, encoder.vae.latent_channels)
+    measured = _Sums.joined(facts, encoder.vae.latent_channels)
     rate, config = encoder.store.sample_rate, encoder.config
     (silence,) = encode(encoder.vae, np.zeros((1, round(_SILENCE_S * rate))), std=config.std)
     write_bytes(folder / SILENCE, npy(silence)[0])
@@ -255,8 +264,10 @@ def _join(encoder: LatentEncoder, folder: Path, marks: Sequence[str]) -> Encoded
         "frame_rate": rate / encoder.vae.hop_samples,
         "channels": encoder.vae.latent_channels,
         "std": config.std,
-        "shift": shift,
-        "scale": scale,
+        "shift": measured.mean,
+        "scale": measured.spread,
+        "deviation": measured.deviation if config.std else None,
+        "settings": config.model_dump(mode="json", include={"trim", "peak", "pad_s"}),
         "autoencoder": encoder.source,
         "clips": clips,
         "frames": frames,
@@ -267,33 +278,53 @@ def _join(encoder: LatentEncoder, folder: Path, marks: Sequence[str]) -> Encoded
     return Encoded(clips, frames, quarantined)
 
 
+class _Measured(NamedTuple):
+    """Statistics of each raw channel.
+
+    Attributes:
+        mean, spread: Mean and standard deviation of the posteriors' means.
+        deviation: Root of the mean variance of the posteriors.
+    """
+
+    mean: list[float]
+    spread: list[float]
+    deviation: list[float]
+
+
 class _Sums:
-    """Sums of raw latent means over the training split, for the statistics of each channel."""
+    """Sums over the training split, for the statistics of each channel."""
+
+    _NAMES = ("sums", "squares", "variances")
 
     def __init__(self, channels: int) -> None:
-        self.sums, self.squares, self.count = np.zeros(channels), np.zeros(channels), 0
+        self.sums, self.squares, self.variances = (np.zeros(channels) for _ in self._NAMES)
+        self.count = 0
 
-    def add(self, mean: NDArray[np.float16]) -> None:
-        """Count frames (T, C) in."""
-        values = mean.astype(np.float64)
-        self.sums += values.sum(0)
-        self.squares += np.square(values).sum(0)
+    def add(self, values: NDArray[np.float16], channels: int) -> None:
+        """Count frames (T, 2 C) or (T, C) in."""
+        wide = values.astype(np.float64)
+        mean, deviation = wide[:, :channels], wide[:, channels:]
+        self.sums += mean.sum(0)
+        self.squares += np.square(mean).sum(0)
+        if deviation.size:
+            self.variances += np.square(deviation).sum(0)
         self.count += len(values)
 
     def facts(self) -> dict[str, Any]:
         """What a shard's table keeps."""
-        return {"sums": self.sums.tolist(), "squares": self.squares.tolist(), "count": self.count}
+        return {**{name: getattr(self, name).tolist() for name in self._NAMES}, "count": self.count}
 
     @staticmethod
-    def joined(facts: Sequence[dict[str, Any]], channels: int) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel; 0 and 1 without a training split."""
+    def joined(facts: Sequence[dict[str, Any]], channels: int) -> _Measured:
+        """Statistics over all shards; mean 0 and spread 1 without a training split."""
         count = sum(each["count"] for each in facts)
         if not count:
-            return [0.0] * channels, [1.0] * channels
-        mean = np.sum([each["sums"] for each in facts], 0) / count
-        square = np.sum([each["squares"] for each in facts], 0) / count
-        deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))
-        return mean.tolist(), deviation.tolist()
+            return _Measured([0.0] * channels, [1.0] * channels, [0.0] * channels)
+        mean, square, variance = (
+            np.sum([each[name] for each in facts], 0) / count for name in _Sums._NAMES
+        )
+        spread = np.sqrt(np.maximum(square - mean**2, 1e-12))
+        return _Measured(mean.tolist(), spread.tolist(), np.sqrt(variance).tolist())
 
 
 @torch.inference_mode()

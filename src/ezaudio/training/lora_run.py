@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
 from ezaudio.data.clips import ClipRow
 from ezaudio.errors import InputError
+from ezaudio.files import write_bytes
 from ezaudio.pipelines import load_components
 from ezaudio.pipelines.catalogue import Model, find_model
 from ezaudio.pipelines.components import base_of_model, resolve_device, resolve_dtype
 from ezaudio.pipelines.outputs import try_to_write
 from ezaudio.training.loop import trainer
+from ezaudio.training.loop.checkpointing import differences
 from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.lora_sounds import encode_sounds, find_sounds
 from ezaudio.training.tasks.lora import LoRARecipe, LoRATask
 
+DONE = "done.json"
 RECIPE = Path(__file__).parents[1] / "recipes" / "lora.yaml"
 
 Callback: TypeAlias = Callable[[str, int, int], None]
@@ -94,8 +98,8 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
     Every process does it for itself: a folder of one's own sounds is small.
 
     Raises:
-        InputError: a setting, the model or the sounds cannot be used; a run waits to be resumed, or
-            there is none; the processes do not divide a batch.
+        InputError: a setting, the model or the sounds cannot be used; a run waits to be resumed;
+            the processes do not divide a batch.
         CheckpointError: the model is damaged.
         OutputError: the adapter could not be written.
     """
@@ -137,18 +141,42 @@ def check_output(job: LoRAJob) -> None:
     """Refuse a place that cannot be written, and a run that would be lost.
 
     Raises:
-        InputError: the ending, or `resume`.
+        InputError: the ending, or a run that waits to be resumed.
         OutputError: the file cannot be written.
     """
     if job.output.suffix != ".safetensors":
         raise InputError("output", str(job.output), "a file that ends in .safetensors")
     try_to_write(job.output)
-    unfinished = any((job.folder / trainer.CHECKPOINTS).glob("[0-9]*"))
-    if unfinished and not job.resume:
+    if _unfinished(job) and not job.resume:
         allowed = f"--resume goes on with the run in {job.folder}; or remove that folder"
         raise InputError("output", str(job.output), allowed)
-    if job.resume and not unfinished:
-        raise InputError("resume", str(job.folder), "a folder with an unfinished run")
+
+
+def is_complete(job: LoRAJob, recipe: LoRARecipe) -> bool:
+    """Whether the adapter was fitted to the end before, with these settings.
+
+    Raises:
+        InputError: it was fitted with others.
+    """
+    if _unfinished(job) or not job.output.is_file():
+        return False
+    try:
+        before = json.loads((job.folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    for field, old, new in differences(before, _settings(recipe)):
+        allowed = f"{old!r}, as in the run that made {job.output}"
+        raise InputError(field, new, allowed)
+    return True
+
+
+def _unfinished(job: LoRAJob) -> bool:
+    return any((job.folder / trainer.CHECKPOINTS).glob("[0-9]*"))
+
+
+def _settings(recipe: LoRARecipe) -> dict[str, Any]:
+    values: dict[str, Any] = recipe.model_dump(mode="json")
+    return values
 
 
 def fit(prepared: Prepared, job: LoRAJob, callback: trainer.Callback | None = None) -> Trained:
@@ -181,6 +209,8 @@ def fit(prepared: Prepared, job: LoRAJob, callback: trainer.Callback | None = No
     if outcome.stopped_by is None:
         if engine.main:
             os.replace(outcome.exported[0], job.output)  # the average that measured best
+            done = json.dumps(_settings(recipe)) + "\n"
+            write_bytes(job.folder / DONE, done.encode())
             shutil.rmtree(job.folder / trainer.CHECKPOINTS, ignore_errors=True)
         engine.barrier()
     return Trained(job.output, outcome.measured, outcome.step, outcome.stopped_by)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import yaml
 
-from ezaudio.config import dump_config
+from ezaudio.config import dump_config, load_config
 from ezaudio.errors import InputError
 from ezaudio.files import make_folder, write_bytes
 from ezaudio.training.loop.checkpointing import differences
 from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.loop.trainer import CHECKPOINTS, Callback, Job, Outcome, train
+from ezaudio.training.model_folder import point_to_stage
 from ezaudio.training.recipe import Recipe
 
 RECIPE = "recipe.yaml"
@@ -52,18 +54,24 @@ def run_recipe(
         The stages up to the last one, or up to the one that a signal stopped.
 
     Raises:
-        InputError: A folder has a run and `resume` is not set, or it is a run of another recipe.
+        InputError: A folder has a run and `resume` is not set, or it is a run of another recipe,
+            complete or not.
         EzAudioError: As `train`.
     """
     ended: list[Ended] = []
-    for job in recipe.jobs():
+    jobs = recipe.jobs()
+    for job in jobs:  # before any of them is trained
+        check_folder(job, resume=resume)
+    for job in jobs:
         if resume and is_done(job):
             ended.append(Ended(job, None))
             continue
         outcome = run_job(job, engine, resume=resume, callback=tell(job) if tell else None)
         ended.append(Ended(job, outcome))
         if outcome.stopped_by is not None:
-            break
+            return ended
+    if engine.main and len(jobs) > 1:
+        point_to_stage(jobs[-1].folder.parent, jobs[-1].folder)
     return ended
 
 
@@ -120,12 +128,14 @@ def check_folder(job: Job, *, resume: bool) -> None:
     if has_run and not resume:
         allowed = "a folder without checkpoints, or --resume to go on with the run there"
         raise InputError("output", str(job.folder), allowed)
-    if not has_run:
+    if not has_run and not is_done(job):
         return
     try:
         before = yaml.safe_load((job.folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return
+    with suppress(InputError):  # a field that the recipe did not know yet has its default
+        before = yaml.safe_load(dump_config(load_config(type(job.config), before)))
     now = yaml.safe_load(dump_config(job.config))
     for field, old, new in differences(before, now):
         raise InputError(field, new, f"{old!r}, as in the run that is to go on in {job.folder}")

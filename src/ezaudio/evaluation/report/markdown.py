@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ezaudio.evaluation.metrics import METRICS
 from ezaudio.evaluation.report.table import table_of
-from ezaudio.evaluation.results import Results
+from ezaudio.evaluation.results import Results, left_out_notes
 from ezaudio.reports.markdown import markdown_table
 
 
@@ -13,7 +13,7 @@ def markdown(results: Results, *, paper: bool = False) -> str:
     table = table_of(results, paper=paper)
     lines = [heading(results), ""]
     lines.append(markdown_table(table.head, table.rows))
-    lines += ["", *[f"- {note}" for note in results.notes], ""]
+    lines += ["", *[f"- {note}" for note in (*left_out_notes(results), *results.notes)], ""]
     seen: set[str] = set()
     for column in results.columns:
         name = column.partition("/")[2]

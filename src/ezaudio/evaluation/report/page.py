@@ -11,7 +11,13 @@ from ezaudio.errors import EzAudioError
 from ezaudio.evaluation.metrics import METRICS
 from ezaudio.evaluation.report.markdown import PAPER_NOTE, heading, interval_note
 from ezaudio.evaluation.report.table import ARROWS, table_of
-from ezaudio.evaluation.results import ClipScores, Results, Row, column_title
+from ezaudio.evaluation.results import (
+    ClipScores,
+    Results,
+    Row,
+    column_title,
+    left_out_notes,
+)
 from ezaudio.reports.html import data_url, html_page, sound_url
 from ezaudio.reports.plots import (
     ANCHOR,
@@ -39,7 +45,9 @@ def page(results: Results, folder: Path, *, paper: bool = False) -> str:
         folder: where the sounds that the results name lie.
         paper: put the paper's numbers into a column of their own.
     """
-    notes = [*results.notes, interval_note(results)] + ([PAPER_NOTE] if paper else [])
+    notes = [*left_out_notes(results), *results.notes, interval_note(results)] + (
+        [PAPER_NOTE] if paper else []
+    )
     spent = ", ".join(f"{stage} {value:.1f} s" for stage, value in results.seconds.items())
     return html_page(
         "scores.html",

@@ -61,15 +61,23 @@ class FolderSystem:
     def make(self, plan: GenerationPlan, folder: Path, *, progress: Progress | None = None) -> None:
         """Do nothing: the sounds are there."""
 
+    def names(self, plan: GenerationPlan) -> set[str]:
+        """Names of the items of which every seed has a sound."""
+        stems = {item.name: self.naming.stem(index, item) for index, item in enumerate(plan.items)}
+        known = [set(read_folder(each).names) for each in self._folders(plan)]
+        return {name for name, stem in stems.items() if all(stem in found for found in known)}
+
     def sounds(self, plan: GenerationPlan, folder: Path) -> list[ClipSet]:
         """The sounds of each seed, by the names of the items; other files are left out.
 
         Raises:
             InputError: a sound is not there; the message names it.
         """
+        return [self._one(plan, each) for each in self._folders(plan)]
+
+    def _folders(self, plan: GenerationPlan) -> list[Path]:
         seeds = sorted(p for p in self.config.folder.glob("seed-*") if p.is_dir())
-        folders = seeds[: plan.seeds] if seeds else [self.config.folder]
-        return [self._one(plan, each) for each in folders]
+        return seeds[: plan.seeds] if seeds else [self.config.folder]
 
     def _one(self, plan: GenerationPlan, folder: Path) -> ClipSet:
         found = read_folder(folder)

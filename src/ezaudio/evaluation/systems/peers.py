@@ -11,7 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_HEADLINE = {"steps": 100, "guidance_scale": 5.0, "guidance_rescale": 0.75}  # section 3.5
+from ezaudio.pipelines.catalogue import HEADLINE
+
 _BRIDGES = Path(__file__).with_name("bridges")
 
 
@@ -34,6 +35,12 @@ def peer_entries() -> list[dict[str, Any]]:
     entries += [
         {"name": "TangoFlux", "command": f"PYTHON {_BRIDGES / 'tangoflux.py'} {whole}"},
         {"name": "AudioGen", "command": f"PYTHON {_BRIDGES / 'audiogen.py'} {whole}"},
+        {
+            "name": "Make-An-Audio",
+            "command": "PYTHON gen_wav.py --prompt {prompt} --duration {duration} "
+            "--ddim_steps 100 --scale 3 --n_samples 1 --save_name {output}",
+            "directory": "REPOSITORY",
+        },
         {
             "name": "Make-An-Audio-2",
             "command": "PYTHON scripts/gen_wav.py --prompt {prompt} --duration {duration} "
@@ -93,7 +100,7 @@ def known_entries() -> list[dict[str, Any]]:
             "pipeline": "AceStepPipeline",
         },
         *(
-            {"kind": "ezaudio", "name": name, "model": model, "settings": _HEADLINE}
+            {"kind": "ezaudio", "name": name, "model": model, "settings": dict(HEADLINE)}
             for name, model in (("EzAudio-L", "l"), ("EzAudio-XL", "xl"))
         ),
     ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
 from pydantic import Field, field_validator
-from torch import nn
+from torch import Tensor, nn
 
 from ezaudio.config import Config
+
+_STACKED_VECTORS = ("bias", "table")
+"""Names of parameters that hold one vector per block, and so have two axes or more."""
 
 
 class RateConfig(Config):
@@ -37,13 +42,16 @@ class OptimConfig(RateConfig):
     Attributes:
         rate: Learning rate on the plateau.
         betas: Decay of the two moments.
-        weight_decay: On matrices only; vectors (biases, gains, norms) are never decayed.
+        weight_decay: Of what `decayed` names.
+        decayed: `matrices`, without biases, gains and tables, also where those of all blocks are
+            stacked, which is the authors' choice too; or `all`.
         clip_norm: Largest gradient norm.
     """
 
     rate: float = Field(gt=0)
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(0.01, ge=0)
+    decayed: Literal["matrices", "all"] = "matrices"
     clip_norm: float = Field(1.0, gt=0)
 
     @field_validator("betas")
@@ -55,12 +63,28 @@ class OptimConfig(RateConfig):
 
     def build(self, model: nn.Module) -> torch.optim.AdamW:
         """AdamW over the trainable parameters of a model, one kernel for all of them."""
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for name, p in trainable if self.decays(name, p)]},
+            {
+                "params": [p for name, p in trainable if not self.decays(name, p)],
+                "weight_decay": 0.0,
+            },
         ]
-        return torch.optim.AdamW(groups, lr=self.rate, betas=self.betas, fused=True)
+        return torch.optim.AdamW(
+            groups, lr=self.rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
+        )
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Whether a parameter is pulled towards zero.
+
+        Args:
+            name: Of the parameter in its model.
+            parameter: The parameter.
+        """
+        if self.decayed == "all":
+            return True
+        return parameter.ndim >= 2 and name.rpartition(".")[2] not in _STACKED_VECTORS
 
     def rate_at(self, progress: float, step: int) -> float:
         """Learning rate; arguments as in `factor_at`."""

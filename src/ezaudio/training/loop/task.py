@@ -8,12 +8,13 @@ one in `parts`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,6 +45,8 @@ class Plan:
             counted them.
         steps: Of the run.
         notes: What else should be known: data, shards, what is missing.
+        trial: Tries a small part of a step on a device, in bfloat16 or not, and gives the
+            operations per second that it made; None where nothing can be tried.
     """
 
     parameters: int
@@ -53,6 +56,7 @@ class Plan:
     step_flops: float = 0.0
     steps: int = 0
     notes: dict[str, str] = field(default_factory=dict)
+    trial: Callable[[torch.device, bool], float] | None = None
 
 
 class Task(Protocol):

@@ -1,8 +1,8 @@
 """What is drawn for a step: noise, diffusion steps, masks, dropped prompts; per row, by its key.
 
 Row r of the global batch of step n draws from a generator of (seed, n, r), whichever process it
-lies on. The diffusion steps of a batch are stratified: one in each of B equally likely parts of the
-range, in an order that all processes know.
+lies on. The diffusion steps of a batch are stratified unless asked otherwise: one in each of B
+equally likely parts of the range, in an order that all processes know.
 """
 
 from __future__ import annotations
@@ -50,11 +50,14 @@ class DrawConfig(Config):
         text_dropout: Share of rows with the empty prompt, for classifier-free guidance.
         step_power: A step is N * u ** step_power with u uniform; below 1, noisier steps, where it
             is decided what is heard, come more often.
+        stratified: Draw the steps of a batch from equally likely parts of the range, one from each;
+            else, as the authors do, each row's by itself.
     """
 
     mask: MaskConfig = MaskConfig()
     text_dropout: float = Field(0.1, ge=0, le=1)
     step_power: float = Field(1.0, gt=0)
+    stratified: bool = True
 
 
 class Drawn(NamedTuple):
@@ -123,7 +126,7 @@ def draw(
             for generator in generators
         ]
     )
-    shares = _shares(rows, own * place.world, place, config.step_power, uniform[:, 0])
+    shares = _shares(rows, own * place.world, place, config, uniform[:, 0])
     steps = (shares * num_steps).long().clamp(max=num_steps - 1)
     dropped = (uniform[:, 1] < config.text_dropout).tolist()
     prompts = ["" if drop else p for drop, p in zip(dropped, batch.prompts, strict=True)]
@@ -136,11 +139,13 @@ def level_of(row: int, size: int, place: Place) -> int:
     return (row + place.step * size) % place.levels
 
 
-def _shares(rows: range, size: int, place: Place, power: float, uniform: Tensor) -> Tensor:
+def _shares(rows: range, size: int, place: Place, config: DrawConfig, uniform: Tensor) -> Tensor:
     """Where in the range of steps each row lies, in [0, 1): (B,)."""
     if place.levels is not None:
         levels = torch.tensor([level_of(row, size, place) for row in rows])
         return (levels + uniform) / place.levels
+    if not config.stratified:
+        return uniform**config.step_power
     order = torch.from_numpy(permutation_at(size, place.seed, _ORDER, place.step))
-    shares: Tensor = ((order[rows.start : rows.stop] + uniform) / size) ** power
+    shares: Tensor = ((order[rows.start : rows.stop] + uniform) / size) ** config.step_power
     return shares

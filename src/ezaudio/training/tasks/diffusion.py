@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +21,33 @@ from torch import Tensor
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import BatchConfig, LatentBatch, LatentBatches
 from ezaudio.data.keys import seed_at
-from ezaudio.data.latents import LatentStore
+from ezaudio.data.normalisation import KEY as LATENTS
+from ezaudio.data.normalisation import Normalisation
 from ezaudio.data.prefetch import Prefetch
 from ezaudio.data.scenes import LatentSource
-from ezaudio.data.texts import EncodedPrompts, TextStore
+from ezaudio.data.texts import EncodedPrompts
 from ezaudio.diffusion import zero_snr_schedule
 from ezaudio.dit import DiTConfig, EzAudioDiT
 from ezaudio.dit.growth import load_of_fewer_channels, load_without_text
-from ezaudio.errors import InputError
 from ezaudio.nn.loading import load_state
-from ezaudio.text import CachedTextEncoder
 from ezaudio.training.loop.distributed import Engine, whole
 from ezaudio.training.loop.ema import Averages
 from ezaudio.training.loop.optim import update
 from ezaudio.training.loop.task import Heard, Measured, Plan
+from ezaudio.training.model_folder import complete_model
 from ezaudio.training.tasks.compiling import compile_blocks
 from ezaudio.training.tasks.corruption import Place, draw, level_of
+from ezaudio.training.tasks.inputs import fresh_network, open_latents, prompt_encoder
 from ezaudio.training.tasks.plan import plan_stage
 from ezaudio.training.tasks.samples import SampleMaker, listening_vae
-from ezaudio.training.tasks.stages import DataConfig, FitConfig, StageConfig, TextConfig
-from ezaudio.training.tasks.velocity import Rows, VelocityError, noised
+from ezaudio.training.tasks.stages import FitConfig, StageConfig, TextConfig
+from ezaudio.training.tasks.velocity import Rows, VelocityError, noised, of_equal_rows
 
 Adapt = Callable[[EzAudioDiT], None]
 """Changes a network in place before its optimiser is built: adapters, frozen parts."""
 
-_FRESH, _STEP = 51, 52
+_STEP = 52
 _VALID_SEED = 53
-_PROMPTS_KEPT = 65536
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Material:
         scale: Standard deviation of each raw channel, (C,).
         encoder: Of the prompts; None for a network that reads none.
         listener: Plays fixed prompts; None where nothing is to be heard.
+        normalisation: Of the latents, for the exported weights to say.
+        complete: Makes a model of a folder with exported weights; None where they are none.
         held_out: Split that is measured, where it has clips.
     """
 
@@ -69,6 +72,8 @@ class Material:
     scale: Tensor
     encoder: EncodedPrompts | None = None
     listener: SampleMaker | None = None
+    normalisation: Normalisation | None = None
+    complete: Callable[[Path], None] | None = None
     held_out: str = "valid"
 
 
@@ -108,6 +113,8 @@ class Sounds:
             batch.x0, drawn.noise, drawn.steps, self.schedule,
             weight=batch.weight, hide=drawn.regenerate,
         )  # fmt: skip
+        if self.stage.loss.mean == "rows":
+            rows = of_equal_rows(rows)
         if self.encoder is None:
             return rows
         text = self.encoder(drawn.prompts)
@@ -183,7 +190,8 @@ class DiffusionTask:
         self.averages = Averages(self.error, stage.averages)
         self.optimizer = stage.optim.build(self.error)
         self.choice = Choice()
-        self.listener = material.listener
+        self.listener, self.complete = material.listener, material.complete
+        self.normalisation = material.normalisation
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -256,6 +264,8 @@ class DiffusionTask:
                     facts["valid_loss"] = round(self.choice.losses[name], 6)
                 self.save(path, tensors, facts)
             paths.append(path)
+        if self.engine.main and self.complete is not None:
+            self.complete(folder)
         return paths
 
     def weights(self) -> dict[str, Tensor]:
@@ -265,6 +275,8 @@ class DiffusionTask:
     def save(self, path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Write exported weights, with what is known of them."""
         extra = {**facts, "stage": fit_facts(self.stage)}
+        if self.normalisation is not None:
+            extra[LATENTS] = self.normalisation.facts()
         save_module(path, tensors, kind="dit", config=self.model, extra=extra)
 
     def plan(self) -> Plan:
@@ -321,43 +333,28 @@ def load_material(
         CheckpointError: The start or the autoencoder is damaged, or does not fit.
     """
     model = model if stage.text else model.model_copy(update={"text_width": None})
-    store = open_latents(stage.data, model)
+    store = open_latents(stage.data, model, start)
     encoder = prompt_encoder(stage.data, text, model, engine) if stage.text else None
-    network = fresh_network(model, seed=stage.run.seed)
+    network = fresh_network(model, seed=stage.run.seed, initialisation=stage.initialisation)
     if start is not None:
         load_start(network, start)
     listener = None
     if stage.listen is not None:
-        vae = listening_vae(stage.listen, shift=store.shift, scale=store.scale)
+        vae = listening_vae(stage.listen, store)
         listener = SampleMaker(stage.listen, vae, encoder, zero_snr_schedule())
-    return Material(network, store, stage.data.batch, store.scale, encoder, listener)
-
-
-def open_latents(data: DataConfig, model: DiTConfig) -> LatentStore:
-    """Open the latents, and check that the network takes them."""
-    store = LatentStore(data.latents, spread=data.spread)
-    if store.channels != model.latent_channels:
-        allowed = f"{store.channels}, as the latents in {data.latents} have"
-        raise InputError("model.latent_channels", model.latent_channels, allowed)
-    return store
-
-
-def prompt_encoder(
-    data: DataConfig, text: TextConfig, model: DiTConfig, engine: Engine
-) -> EncodedPrompts:
-    """What turns prompts into token vectors, each of them once."""
-    encoder = text.build().to(engine.device)
-    if encoder.width != model.text_width:
-        raise InputError("model.text_width", model.text_width, f"{encoder.width}, as the text's")
-    known = None if data.texts is None else TextStore(data.texts)
-    return EncodedPrompts(known, CachedTextEncoder(encoder, capacity=_PROMPTS_KEPT))
-
-
-def fresh_network(model: DiTConfig, *, seed: int) -> EzAudioDiT:
-    """A network whose weights follow from the seed; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed_at(seed, _FRESH))
-        return model.build()
+    longest = stage.data.batch.duration_s[1]
+    return Material(
+        network,
+        store,
+        stage.data.batch,
+        store.scale,
+        encoder,
+        listener,
+        normalisation=store.normalisation,
+        complete=partial(complete_model, store=store, text=text, max_duration_s=longest)
+        if stage.text
+        else None,
+    )
 
 
 def load_start(network: EzAudioDiT, path: Path) -> None:

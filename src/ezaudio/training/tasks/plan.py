@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,9 @@ _OPTIMISER = 4
 """Copies of the weights beside the averages: weights, gradients, two moments."""
 _TOKENS = 16
 """Tokens of a usual prompt."""
+_FORWARD_AND_BACK = 3.0
+_TRIAL_FRAMES, _TRIAL_S = 500, 0.3
+"""Frames of a trial, at most unless a row is longer, and how long it is repeated."""
 
 
 class Store(NamedTuple):
@@ -72,6 +77,7 @@ def plan_stage(model: DiTConfig, stage: StageConfig, world: int) -> Plan:
         activation_bytes=kept,
         step_flops=passes * flops / micro * rows * mean_share,
         steps=stage.run.steps,
+        trial=partial(try_step, model, stage, rows=micro, frames=frames),
         notes={
             "latents": f"{stage.data.latents}: {store.note}",
             "prompts": texts if stage.text else "none",
@@ -133,6 +139,45 @@ def measure(
         kept = kept // blocks + blocks * rows * -(-frames // model.patch_size) * model.width * 4
     parameters = sum(p.numel() for p in network.parameters())
     return parameters, int(counter.get_total_flops()), kept
+
+
+def try_step(
+    model: DiTConfig,
+    stage: StageConfig,
+    device: torch.device,
+    bf16: bool,
+    *,
+    rows: int,
+    frames: int,
+) -> float:
+    """Operations per second that training makes on a device: a step of one block is tried.
+
+    Args:
+        model: Network, of which one block is built.
+        stage: How it is computed.
+        device: Where.
+        bf16: Whether products are computed in bfloat16.
+        rows: Of the largest part of a batch; a few of them are tried.
+        frames: Of a row.
+    """
+    one = model.model_copy(update={"depth": 0})
+    few = max(1, min(rows, _TRIAL_FRAMES // frames))
+    _, flops, _ = measure(one, stage, rows=few, frames=frames)
+    network = one.build().to(device)
+    error = VelocityError(network, torch.ones(model.latent_channels, device=device))
+    empty = _rows_like(one, rows=few, frames=frames)
+    inputs = Rows(*(None if x is None else torch.ones_like(x) for x in empty)).to(device)  # type: ignore[arg-type]
+    begun, count, spent = 0.0, -1, 0.0
+    while count < 1 or spent < _TRIAL_S:  # the first one is not counted
+        if count == 0:
+            begun = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = error(inputs).sum()
+        loss.backward()
+        float(loss.detach())  # waits for it
+        count += 1
+        spent = time.perf_counter() - begun if count > 0 else 0.0
+    return _FORWARD_AND_BACK * flops * count / spent
 
 
 def _rows(stage: StageConfig, seconds: float, frame_rate: float) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 
 from ezaudio.audio import peak_guard
+from ezaudio.data.latents import AUTOENCODER, LatentStore
 from ezaudio.diffusion import Schedule
 from ezaudio.dit import EzAudioDiT
 from ezaudio.errors import InputError
 from ezaudio.pipelines.components import Networks
 from ezaudio.pipelines.denoise import Batch, Denoiser, excitation
+from ezaudio.training.encoder_weights import find_autoencoder
 from ezaudio.training.loop.task import Heard
 from ezaudio.training.tasks.stages import ListenConfig, PlayConfig
 from ezaudio.types import TextEmbedding
@@ -23,24 +24,24 @@ from ezaudio.vae.load import load_vae
 _CEILING = 0.99
 
 
-def listening_vae(config: ListenConfig, *, shift: Tensor, scale: Tensor) -> Autoencoder:
-    """Load the autoencoder that decodes normalised latents.
+def listening_vae(config: ListenConfig, store: LatentStore) -> Autoencoder:
+    """Load the autoencoder that decodes what the network learns from.
 
     Args:
-        config: Says where it lies.
-        shift: Mean of each raw channel that the network learns from, (C,).
-        scale: Its standard deviation, (C,).
+        config: Says where it lies; beside the latents when it does not.
+        store: The latents, as the network sees them.
 
     Raises:
         CheckpointError: The file is missing or damaged.
-        InputError: It has another number of channels.
+        InputError: No such model, or it has another number of channels.
     """
-    vae = load_vae(config.vae)
-    if vae.latent_channels != len(shift):
-        allowed = f"an autoencoder of {len(shift)} channels, as the latents have"
-        raise InputError("listen.vae", str(config.vae), allowed)
-    vae.latent_shift.copy_(shift[:, None])
-    vae.latent_scale.copy_(scale[:, None])
+    path = store.folder / AUTOENCODER if config.vae is None else find_autoencoder(config.vae)
+    vae = load_vae(path)
+    if vae.latent_channels != store.channels:
+        allowed = f"an autoencoder of {store.channels} channels, as the latents have"
+        raise InputError("listen.vae", str(path), allowed)
+    vae.latent_shift.copy_(store.shift[:, None])
+    vae.latent_scale.copy_(store.scale[:, None])
     return vae
 
 

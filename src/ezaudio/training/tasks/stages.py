@@ -12,7 +12,7 @@ Source: paper, section 2.3; the values are those of the recipes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -40,12 +40,19 @@ class DataConfig(Config):
         latents: Folder of encoded sounds.
         texts: Folder of encoded prompts; prompts that are not in it are encoded when they come.
         spread: Share of the posterior's standard deviation that draws have; 0 takes its mean.
+        normalise: `channels` shifts and scales each channel to mean 0 and deviation 1, `none`
+            leaves the latents as the autoencoder gives them, as the authors do. Left out, it is
+            what the stage begins from that says, and `channels` where it begins from nothing.
+            There is one set of statistics per model: a stage takes that of the stage before.
+        encoded: Settings of `ezaudio data encode` that the latents must have been made with.
         batch: What a batch is made of.
     """
 
     latents: Path
     texts: Path | None = None
     spread: float = Field(1.0, ge=0)
+    normalise: Literal["channels", "none"] | None = None
+    encoded: dict[str, Any] | None = None
     batch: BatchConfig = BatchConfig()
 
 
@@ -56,10 +63,13 @@ class LossConfig(Config):
         channel_power: The error of a channel is weighed by its raw standard deviation to this power
             (mean weight 1); above 0, channels that carry more of the sound count for more.
         min_snr: Gamma of min-SNR weighting; off by default, since it is zero in pure noise.
+        mean: Over all hidden `frames` of a batch alike; or over `rows`, as the authors take it, the
+            loss of a row being the mean over its hidden frames.
     """
 
     channel_power: float = Field(0.0, ge=0)
     min_snr: float | None = Field(None, gt=0)
+    mean: Literal["frames", "rows"] = "frames"
 
 
 class ValidConfig(Config):
@@ -107,10 +117,11 @@ class ListenConfig(PlayConfig):
     """The same, for a network that has no autoencoder yet.
 
     Attributes:
-        vae: Autoencoder checkpoint.
+        vae: Autoencoder: a file, or the folder or name of a model; the one that lies beside the
+            latents when left out.
     """
 
-    vae: Path
+    vae: str | None = None
 
 
 class ComputeConfig(Config):
@@ -157,11 +168,13 @@ class StageConfig(FitConfig):
     Attributes:
         text: Whether the network reads text; without, it has no cross-attention.
         start: Checkpoint to begin from; the stage before it when left out.
+        initialisation: How fresh weights start: `zero-output`, or the authors' plain `xavier`.
         data: Sounds.
         listen: What it plays.
     """
 
     text: bool = True
     start: Path | None = None
+    initialisation: Literal["zero-output", "xavier"] = "zero-output"
     data: DataConfig
     listen: ListenConfig | None = None

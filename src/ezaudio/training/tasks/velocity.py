@@ -75,6 +75,12 @@ def noised(
     return Rows(x0, noise, steps, alpha, sigma, hide, weight * hide, None, None)
 
 
+def of_equal_rows(rows: Rows) -> Rows:
+    """Rows that count alike, however many frames of each are hidden: their weights add up to 1."""
+    total = rows.weight.sum(dim=(1, 2), keepdim=True)
+    return rows._replace(weight=rows.weight / total.clamp_min(1e-6))
+
+
 class VelocityError(nn.Module):
     """Weighted squared velocity error of each row.
 
