@@ -34,6 +34,10 @@ def convert(
     dit_config: Annotated[
         Path | None, typer.Option(help="The authors' settings, when it is neither L nor XL.")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Key of the weights, such as ema or model; averages go first."),
+    ] = None,
     vae_config: Annotated[
         Path | None, typer.Option(help="The authors' settings, when it is not the released one.")
     ] = None,
@@ -46,8 +50,9 @@ def convert(
         name=name,
         licence=licence,
         max_duration_s=max_duration,
+        weights=weights,
     )
-    for path in convert_files(checkpoints, output, settings):
+    for path in convert_files(checkpoints, output, settings, tell=note):
         print(path)
     for part in (CARD_NAME, "dit.safetensors", "vae.safetensors"):
         if not (output / part).exists():

@@ -48,7 +48,7 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stder
 
 def format_option() -> Any:
     """The option `--format`, with the formats that can be written."""
-    from ezaudio.audio import AUDIO_FORMATS
+    from ezaudio.formats import AUDIO_FORMATS
 
     help_text = f"{', '.join(AUDIO_FORMATS)}; the output's ending decides when left out, or wav."
     return Annotated[str | None, typer.Option("--format", show_default=False, help=help_text)]

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 PEAK = 0.8
 AUDIBLE_DB = -45.0
 _MARGIN_S = 0.02
-_FAINT = 1e-4
+FAINT = 1e-4
+"""A smaller peak counts as silence, and keeps its level."""
 
 
 def trim_and_level(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
@@ -17,7 +18,7 @@ def trim_and_level(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np
     """
     magnitude = np.abs(samples)
     peak = float(magnitude.max(initial=0.0))
-    if peak < _FAINT:
+    if peak < FAINT:
         return samples
     loud = np.flatnonzero(magnitude > peak * 10 ** (AUDIBLE_DB / 20))
     margin = round(_MARGIN_S * sample_rate)

@@ -114,7 +114,7 @@ class Denoiser:
         options = batch.options
         positive = self._condition(batch.prompts, timesteps, batch.frames)
         network = _Network(self.parts, kept)
-        if options.guidance_scale == 1.0:
+        if options.guidance_scale == 1.0 or not self.parts.reads_text:
             return lambda x_t, t: network(x_t, t, positive)
         negative = self._condition(batch.negative_prompts, timesteps, batch.frames)
         both = Condition.cat([positive, negative])
@@ -134,6 +134,8 @@ class Denoiser:
 
     def _condition(self, prompts: Sequence[Prompt], timesteps: Tensor, frames: int) -> Condition:
         """Prepare each distinct text once, and the steps once per generation."""
+        if not self.parts.reads_text:
+            return self.parts.dit.prepare(timesteps=timesteps)
         texts = [(prompt,) if isinstance(prompt, str) else prompt for prompt in prompts]
         distinct = list(dict.fromkeys(text for row in texts for text in row))
         text = self.parts.text_encoder(distinct)

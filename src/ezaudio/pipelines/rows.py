@@ -1,28 +1,27 @@
 """Files of prompts: one prompt a line, CSV, or JSON Lines.
 
-A row sets what it names and leaves the rest to the options of the whole run. Every complaint names
-the file and the line.
+A row sets what it names and leaves the rest to the options of the whole run; where it names no
+seed, its own follows from that of the run. Every complaint names the file and the line.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ezaudio.errors import InputError
-from ezaudio.pipelines.generate import Request
+from ezaudio.pipelines.generate import Request, row_options
 from ezaudio.pipelines.options import GenerateOptions, check_prompt, resolve_options
 
 _SUFFIXES = {".txt": "text", "": "text", ".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
-_SHORT = {"duration": "duration_s"}
-ROW_KEYS = (
-    "prompt",
-    "output",
-    *("duration" if name == "duration_s" else name for name in GenerateOptions.model_fields),
-)
+_SHORT = {"duration": "duration_s", "fade": "fade_s"}
+_LONG = {long: short for short, long in _SHORT.items()}
+STDIN = "-"
+ROW_KEYS = ("prompt", "output", *(_LONG.get(name, name) for name in GenerateOptions.model_fields))
 """What a row may hold."""
 
 
@@ -32,7 +31,8 @@ def read_rows(
     """Read requests from a file.
 
     Args:
-        path: ending in `.txt` (or nothing), `.csv`, `.jsonl` or `.ndjson`.
+        path: ending in `.txt` (or nothing), `.csv`, `.jsonl` or `.ndjson`; `-` is the standard
+            input, whose kind is seen from its first line.
         defaults: of the model.
         given: options of the whole run; a row's own go first.
 
@@ -40,15 +40,36 @@ def read_rows(
         InputError: the file cannot be read or holds no prompt; a row is not allowed.
     """
     path = Path(path)
-    kind = _SUFFIXES.get(path.suffix.lower())
-    if kind is None:
-        raise InputError("prompts_file", str(path), "a file that ends in .txt, .csv or .jsonl")
-    text = _read(path)
+    if str(path) == STDIN:
+        text, path = _read_stdin(), Path("stdin")
+        kind = _kind_of(text)
+    else:
+        found = _SUFFIXES.get(path.suffix.lower())
+        if found is None:
+            raise InputError("prompts_file", str(path), "a file that ends in .txt, .csv or .jsonl")
+        text, kind = _read(path), found
     rows = {"text": _lines, "csv": _csv_rows, "json": _json_rows}[kind](text, path)
-    requests = [_request(row, f"{path}:{number}", defaults, given) for number, row in rows]
+    requests = [
+        _request(row, (index, f"{path}:{number}"), defaults, given)
+        for index, (number, row) in enumerate(rows)
+    ]
     if not requests:
         raise InputError("prompts_file", str(path), "a file with at least one prompt")
     return requests
+
+
+def _kind_of(text: str) -> str:
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if first.startswith("{"):
+        return "json"
+    return "csv" if "," in first and "prompt" in next(csv.reader([first])) else "text"
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("prompts_file", STDIN, "text in UTF-8") from None
 
 
 def _read(path: Path) -> str:
@@ -105,8 +126,12 @@ def _check_names(names: list[str], place: str) -> None:
 
 
 def _request(
-    row: Mapping[str, Any], place: str, defaults: Mapping[str, Any], given: Mapping[str, Any]
+    row: Mapping[str, Any],
+    where: tuple[int, str],
+    defaults: Mapping[str, Any],
+    given: Mapping[str, Any],
 ) -> Request:
+    index, place = where
     _check_names(list(row), place)
     output = row.get("output")
     if output is not None and not isinstance(output, str):
@@ -118,6 +143,8 @@ def _request(
             GenerateOptions, defaults, {**given, **{k: v for k, v in own.items() if v is not None}}
         )
     except InputError as error:
-        field = {long: short for short, long in _SHORT.items()}.get(error.field, error.field)
+        field = _LONG.get(error.field, error.field)
         raise InputError(f"{place}: {field}", error.got, error.allowed) from None
+    if own.get("seed") is None:
+        options = row_options(options, index)
     return Request(prompt, options, output)
