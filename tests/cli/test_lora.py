@@ -205,7 +205,7 @@ def test_a_lora_that_cannot_be_is_one_line_before_the_model_is_loaded(
     ezaudio, folder, adapter, monkeypatch, value, said
 ):
     monkeypatch.setattr(
-        "ezaudio.cli.generate.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
+        "ezaudio.pipelines.ezaudio.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
     )
     Path("cut.safetensors").write_bytes(adapter.read_bytes()[:-9])
     value = value.format(adapter=adapter, dit=folder / "dit.safetensors")

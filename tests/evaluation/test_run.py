@@ -14,7 +14,8 @@ from ezaudio.audio import read_audio, write_audio
 from ezaudio.errors import InputError
 from ezaudio.evaluation import hearing
 from ezaudio.evaluation.ears import EARS
-from ezaudio.evaluation.prepare import EvaluationOptions, prepare
+from ezaudio.evaluation.options import EvaluationOptions
+from ezaudio.evaluation.prepare import prepare
 from ezaudio.evaluation.protocol import PROTOCOLS, Panel, Protocol
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined

@@ -11,8 +11,6 @@ import yaml
 from ezaudio.cli.progress import note
 from ezaudio.errors import InputError
 from ezaudio.pipelines.catalogue import CARD_NAME
-from ezaudio.pipelines.convert import Settings, read_settings
-from ezaudio.pipelines.convert import convert as convert_files
 
 
 def convert(
@@ -43,6 +41,9 @@ def convert(
     ] = None,
 ) -> None:
     """Turn the authors' checkpoints into a model folder; pickles are read without running code."""
+    from ezaudio.pipelines.convert import Settings, read_settings
+    from ezaudio.pipelines.convert import convert as convert_files
+
     settings = Settings(
         dit=None if dit_config is None else read_settings(dit_config),
         vae=None if vae_config is None else read_settings(vae_config),

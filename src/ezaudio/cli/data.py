@@ -15,15 +15,15 @@ import typer
 import yaml
 from pydantic import Field
 
-from ezaudio.cli.options import Quiet, options_from, part_of
-from ezaudio.cli.progress import note
+from ezaudio.cli.actions import Action
+from ezaudio.cli.options import Quiet, Settings, options_from, part_of
+from ezaudio.cli.progress import note, progress_bars
 from ezaudio.config import Config, load_config
 from ezaudio.data.checks import Quarantined, duplicates, read_quarantine, write_quarantine
 from ezaudio.data.manifest import ClipRow, write_jsonl
 from ezaudio.data.pack import PackConfig, check_clips, pack_clips
 from ezaudio.data.shards import Part
 from ezaudio.data.sources import SOURCES, SourceOptions, read_label_names, read_source, root_of
-from ezaudio.data.statistics import is_store, of_rows, of_store
 from ezaudio.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class DataOptions(Config):
     split: str | None = Field(None, description="Of all clips: train, valid or test.")
     labels: str | None = Field(None, description="Names of AudioSet's identifiers (CSV or TSV).")
     quarantine: str | None = Field(None, description="A list of `check`; `pack` leaves it out.")
-    usable: str | None = Field(None, description="`check`: write the usable clips there (JSONL).")
-    vae: str | None = Field(None, description="`encode`: an autoencoder checkpoint.")
-    text: str | None = Field(None, description="`encode`: a text encoder, such as minilm.")
-    device: str = Field("cpu", description="`encode`: cpu, cuda, …")
-    part: str = Field("0/1", description="K/N: every N-th shard, from the K-th (0/2 and 1/2).")
+    usable: str | None = Field(None, description="Write the usable clips there (JSONL).")
+    vae: str | None = Field(None, description="An autoencoder checkpoint.")
+    text: str | None = Field(None, description="A text encoder, such as minilm.")
+    device: str = Field("cpu", description="cpu, cuda, …")
+    shard: str = Field("0/1", description="K/N: every N-th shard, from the K-th (0/2 and 1/2).")
     workers: int = Field(0, ge=0, description="Threads that read and write clips; all cores.")
 
     def sources(self) -> SourceOptions:
@@ -57,9 +57,9 @@ class DataOptions(Config):
 
     def shards(self) -> Part:
         """Which shards are made here."""
-        number, _, of = self.part.partition("/")
+        number, _, of = self.shard.partition("/")
         if not (number.isdecimal() and of.isdecimal()):
-            raise InputError("part", self.part, "K/N, such as 0/2 and 1/2")
+            raise InputError("shard", self.shard, "K/N, such as 0/2 and 1/2")
         return Part(int(number), int(of))
 
     def threads(self) -> int:
@@ -89,16 +89,7 @@ class Job:
 
 @options_from(DataOptions)
 def data(
-    action: Annotated[
-        str,
-        typer.Argument(
-            help="check: look at every clip and list what is unfit. pack: bring clips to one rate, "
-            "in shards. encode: packed clips to latents (--vae) or prompts to token vectors "
-            "(--text). stats: say what a list or a folder holds.",
-            metavar="check|pack|encode|stats",
-            show_default=False,
-        ),
-    ],
+    action: str,
     source: Annotated[
         Path,
         typer.Argument(
@@ -106,22 +97,17 @@ def data(
             show_default=False,
         ),
     ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(help="Finer settings, such as check.min_s=0.2 or mixes.count=8000."),
-    ] = None,
     *,
+    settings: Settings = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", show_default=False, help="A folder; for check a CSV file."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="`stats`: as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
     """Prepare recordings for training."""
-    if action not in ACTIONS:
-        raise InputError("action", action, ", ".join(ACTIONS))
     given = load_config(DataOptions, part_of(options, DataOptions))
     ACTIONS[action](Job(source, output, tuple(settings or ()), given, quiet, as_json))
 
@@ -223,6 +209,8 @@ def _encode_texts(job: Job, store: WaveformStore, kind: str, folder: Path) -> No
 
 
 def _stats(job: Job) -> None:
+    from ezaudio.data.statistics import is_store, of_rows, of_store
+
     if is_store(job.source):
         told = of_store(job.source)
     else:
@@ -241,6 +229,22 @@ ACTIONS: dict[str, Callable[[Job], None]] = {
 }
 """What can be done."""
 
+_OF_LISTS = ("source", "kind", "audio", "split", "labels")
+_OF_SHARDS = ("output", "shard", "workers", "settings", "quiet")
+ACTIONS_HELP = {
+    "check": Action(
+        "Look at every clip and list what is unfit.",
+        (*_OF_LISTS, "output", "usable", "workers", "settings", "quiet"),
+    ),
+    "pack": Action("Bring clips to one rate, in shards.", (*_OF_LISTS, *_OF_SHARDS, "quarantine")),
+    "encode": Action(
+        "Turn packed clips into latents (--vae), or their prompts into token vectors (--text).",
+        ("source", *_OF_SHARDS, "vae", "text", "device"),
+    ),
+    "stats": Action("Say what a list or a folder holds.", (*_OF_LISTS, "as_json")),
+}
+"""What each action is called with."""
+
 
 def _told(quarantined: Sequence[Quarantined]) -> str:
     if not quarantined:
@@ -256,13 +260,6 @@ def _bar(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], Non
     if quiet:
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn())
-    columns += (MofNCompleteColumn(), Remaining())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, redirect_stdout=False, transient=True) as bar:
+    with progress_bars() as bar:
         task = bar.add_task(title, total=total)
         yield lambda count: bar.advance(task, count)

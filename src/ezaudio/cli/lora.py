@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ezaudio.cli.options import Quiet, options_from, part_of
-from ezaudio.cli.progress import STOPPED_BY, note
+from ezaudio.cli.options import Quiet, Settings, options_from, part_of
+from ezaudio.cli.progress import STOPPED_BY, note, progress_bars
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.pipelines.options import ModelOptions
@@ -39,22 +39,14 @@ Sounds = Annotated[
         show_default=False,
     ),
 ]
-Values = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE",
-        help="Values of the recipe, such as run.steps=800 lora.rank=32.",
-        show_default=False,
-    ),
-]
 
 
 @lora.command()
 @options_from(ModelOptions)
 def train(
     sounds: Sounds,
-    values: Values = None,
     *,
+    values: Settings = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The adapter's file, NAME.safetensors.")
     ],
@@ -179,13 +171,7 @@ def _bar(*, quiet: bool) -> Iterator[_Lines | None]:
     if quiet:
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    text, known = TextColumn("{task.description}"), TextColumn("{task.fields[facts]}")
-    columns = (text, BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), known)
-    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    bars = progress_bars(facts=True)
     try:
         yield _Lines(bars)
     finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ezaudio.cli.options import Quiet
-from ezaudio.cli.progress import STOPPED_BY, note
+from ezaudio.cli.progress import SEPARATOR, STOPPED_BY, note, progress_bars
 
 if TYPE_CHECKING:
     import torch
@@ -39,15 +39,16 @@ def train(
             help="A YAML file, or a bundled recipe: starter, paper-l, …", show_default=False
         ),
     ],
+    *,
     values: Annotated[
         list[str] | None,
-        typer.Argument(
+        typer.Option(
+            "--set",
             metavar="KEY=VALUE",
-            help="Values of the recipe, such as stages.align.run.steps=500.",
+            help="A value of the recipe, such as stages.align.run.steps=500; repeatable.",
             show_default=False,
         ),
     ] = None,
-    *,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the folder of the run stands.")
     ] = False,
@@ -152,20 +153,7 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
     if quiet:
         yield lambda job: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        Remaining(),
-        TextColumn("{task.fields[facts]}"),
-    )
-    console = Console(stderr=True)
-    bar = Bar(*columns, console=console, redirect_stdout=False, refresh_per_second=2)
+    bar = progress_bars(facts=True, transient=False, refresh_per_second=2)
 
     def tell(job: Job) -> Callback:
         lines: list[TaskID] = []  # none before the first step: what cannot begin has no bar
@@ -197,7 +185,7 @@ def facts(progress: Progress) -> str:
     shown.append(f"{progress.step_s * 1000:.0f} ms")
     if "sound_s" in values and progress.step_s:
         shown.append(f"{values['sound_s'] / progress.step_s:.0f} x real time")
-    return " · ".join([*shown, _gib(progress.memory_bytes)])
+    return SEPARATOR.join([*shown, _gib(progress.memory_bytes)])
 
 
 def show_end(ended: list[Ended], *, quiet: bool) -> None:

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import Field
-
-from ezaudio.config import Config
 from ezaudio.data.shards import make_folder
 from ezaudio.errors import InputError
 from ezaudio.evaluation.cache import default_cache
@@ -21,37 +18,12 @@ from ezaudio.evaluation.clips import (
     with_captions,
 )
 from ezaudio.evaluation.hearing import Progress
+from ezaudio.evaluation.options import EvaluationOptions
 from ezaudio.evaluation.protocol import find_protocol
 from ezaudio.evaluation.run import Setup, reference_of
 from ezaudio.evaluation.systems.base import Order
 
 TRAINING_SPLIT = "train"
-
-
-class EvaluationOptions(Config):
-    """What is scored, and how."""
-
-    protocol: str = Field("starter", description="Name of a protocol, or a YAML file.")
-    manifest: str | None = Field(
-        None, description="CSV or JSON Lines with `file` or `name`, `caption`; or a named list."
-    )
-    split: str | None = Field(None, description="Rows of this split of the manifest only.")
-    audiocaps: Path | None = Field(None, description="AudioCaps' own test.csv, for its lists.")
-    reference: Path | None = Field(
-        None, description="Folder of recordings; else those that the manifest names."
-    )
-    limit: int | None = Field(None, ge=1, description="Only so many clips, evenly spread.")
-    seeds: int = Field(1, ge=1, le=100, description="Takes of each clip.")
-    seed: int = Field(0, ge=0, description="First seed; each clip and take follows from it.")
-    duration_s: float | None = Field(
-        None, gt=0, description="Length of every clip; else that of its recording."
-    )
-    batch_size: int = Field(8, ge=1, le=256, description="Most sounds that are made at once.")
-    shard: str = Field("0/1", description="Make share K of N only, as K/N, and do not score.")
-    cache: Path | None = Field(None, description="File of what was heard; else the user's cache.")
-    weights: str | None = Field(
-        None, description="Weights of extractors, as NAME=PATH, separated by commas."
-    )
 
 
 def prepare(

@@ -16,6 +16,8 @@ from ezaudio.pipelines.edit import EditRequest, SoundLike, edit, load_clip
 from ezaudio.pipelines.generate import Request, generate, row_options
 from ezaudio.pipelines.lora import Choice, choose_adapters
 from ezaudio.pipelines.options import (
+    DEFAULT_BATCH_SIZE,
+    MAX_BATCH_SIZE,
     EditOptions,
     GenerateOptions,
     check_count,
@@ -29,9 +31,6 @@ from ezaudio.vae.chunked import decode_chunked, encode_chunked
 
 if TYPE_CHECKING:
     from ezaudio.pipelines.progress import Callback
-
-DEFAULT_BATCH_SIZE = 8
-MAX_BATCH_SIZE = 256
 
 
 class EzAudio:

@@ -23,6 +23,8 @@ MAX_PROMPT_CHARACTERS = 2000
 MAX_STEPS = 1000
 MAX_TAKES = 1000
 MIN_DURATION_S = 0.1
+DEFAULT_BATCH_SIZE = 8
+MAX_BATCH_SIZE = 256
 ORDERS = ("split", "whole")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 

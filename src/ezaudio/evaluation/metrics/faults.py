@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ezaudio.errors import InputError, OutputError
+from ezaudio.audio_levels import loudness_lufs as integrated_loudness
+from ezaudio.errors import InputError
 
 Samples = npt.NDArray[np.float32]
 
@@ -101,20 +101,10 @@ def bandwidth_hz(samples: Samples, sample_rate: int, *, share: float = BAND_SHAR
 
 
 def loudness_lufs(samples: Samples, sample_rate: int) -> float:
-    """Integrated loudness; NaN for what has none: under 0.4 s, or silence.
-
-    Raises:
-        OutputError: pyloudnorm is not installed.
-    """
+    """Integrated loudness; NaN for what has none: under 0.4 s, or silence."""
     if len(samples) < SHORTEST_LOUDNESS_S * sample_rate:
         return float("nan")
-    try:
-        import pyloudnorm
-    except ImportError:
-        raise OutputError("loudness needs pyloudnorm: pip install 'ezaudio[eval]'") from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = float(pyloudnorm.Meter(sample_rate).integrated_loudness(samples.astype(np.float64)))
+    found = integrated_loudness(samples, sample_rate)
     return found if np.isfinite(found) else float("nan")
 
 
