@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from tests.cli.words import with_set
 from tests.training.small import MODEL, STAGE, write_latents
 
 from ezaudio.data.checks import LENIENT
@@ -51,7 +52,7 @@ def train(ezaudio, latents):
             "stages": {"mask": {"text": False}, "align": {}},
         }
         Path("mine.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-        return ezaudio("train", recipe, *arguments)
+        return ezaudio("train", recipe, *with_set(arguments))
 
     return call
 
@@ -135,7 +136,7 @@ def test_a_loss_that_is_no_number_is_one_line_with_the_batch_and_the_report(trai
 BAD = [
     ([], "starr", "`RECIPE`"),
     ([], "tar.yaml", "YAML mapping"),
-    (["nothing"], None, "field.field=value"),
+    (["--set", "nothing"], None, "field.field=value"),
     (["nothing=1"], None, "the fields kind, output, engine, model, text, stages"),
     (
         ["each.nothing=1"],

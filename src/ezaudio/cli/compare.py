@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from ezaudio.cli.evaluate import Copies, Paper, Processes, progress_lines
+from ezaudio.cli.evaluate import Copies, Paper, Processes, note_cache, progress_lines
 from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
@@ -94,6 +94,7 @@ def _measured(
     built = [config.build() for config in configs]
     with progress_lines(quiet=quiet) as progress:
         order, setup = prepare(options, output, copies=copies, progress=progress)
+        note_cache(setup, quiet=quiet)
         check_names(order.items)
         scored = not only and order.shard[1] == 1
         if scored:

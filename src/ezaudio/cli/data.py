@@ -241,7 +241,7 @@ ACTIONS_HELP = {
         "Turn packed clips into latents (--vae), or their prompts into token vectors (--text).",
         ("source", *_OF_SHARDS, "vae", "text", "device"),
     ),
-    "stats": Action("Say what a list or a folder holds.", (*_OF_LISTS, "as_json")),
+    "stats": Action("Say what a list or a folder holds.", (*_OF_LISTS, "as_json", "quiet")),
 }
 """What each action is called with."""
 

@@ -19,6 +19,7 @@ from ezaudio.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
     from ezaudio.evaluation.hearing import Progress
+    from ezaudio.evaluation.run import Setup
     from ezaudio.evaluation.systems import AnyConfig
 
 Folder = Annotated[Path, typer.Option("-o", "--output", help="Folder of sounds and reports.")]
@@ -71,6 +72,7 @@ def evaluate(
         order, setup = prepare(
             options, output, sounds=sounds, copies=copies, unpaired=unpaired, progress=progress
         )
+        note_cache(setup, quiet=quiet)
         scored = order.shard[1] == 1
         if scored and model is not None:
             require_extractors(setup)
@@ -94,6 +96,16 @@ def _system(sounds: Path | None, model: str | None, settings: list[str], device:
     assert model is not None
     name = re.sub(r"[^\w.-]+", "-", Path(model).name) or "model"
     return EzAudioConfig(name=name, model=model, settings=read_settings(settings), device=device)
+
+
+def note_cache(setup: Setup, *, quiet: bool) -> None:
+    """Say that nothing is kept for the next run, where the cache cannot be written."""
+    if setup.cache is None:
+        note(
+            "nothing that is heard is kept for another run: the user's cache cannot be written; "
+            "--cache or EZAUDIO_CACHE names another place",
+            quiet=quiet,
+        )
 
 
 def read_settings(given: list[str]) -> dict[str, Any]:

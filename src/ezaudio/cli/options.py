@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -134,10 +135,11 @@ def _default_of(field: FieldInfo, preset: Any) -> str:
 
 
 def _types_in(annotation: Any) -> Iterator[Any]:
-    """A type, and those of which it is made."""
+    """A type, and those that it allows."""
     yield annotation
-    for part in get_args(annotation):
-        yield from _types_in(part)
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        for part in get_args(annotation):
+            yield from _types_in(part)
 
 
 def _plainly(value: Any) -> str:

@@ -13,6 +13,7 @@ from ezaudio.cli.evaluate import (
     Folder,
     Processes,
     Settings,
+    note_cache,
     progress_lines,
     read_settings,
 )
@@ -71,6 +72,7 @@ def sweep(
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     with progress_lines(quiet=quiet) as progress:
         order, setup = prepare(options, output, progress=progress)
+        note_cache(setup, quiet=quiet)
         results = measure(cells, order, setup, processes=processes, device=device)
     if results is None:
         note(f"share {options.shard} is made; score without --shard", quiet=quiet)

@@ -31,6 +31,17 @@ def default_cache() -> Path:
     return (folder if os.environ.get("EZAUDIO_CACHE") else folder / "ezaudio") / "features.sqlite"
 
 
+def usable_default() -> Path | None:
+    """The default cache where it can be written, else None: it only saves time."""
+    try:
+        path = default_cache()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            return path
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        return None
+
+
 class FeatureCache:
     """Named arrays by key.
 
@@ -54,7 +65,10 @@ class FeatureCache:
             )
             self._base.commit()
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot open the cache of features {path}: {error}") from None
+            raise OutputError(
+                f"cannot open the cache of features {path} ({error}); "
+                "--cache or EZAUDIO_CACHE names another place"
+            ) from None
 
     @staticmethod
     def key(content: str, extractor: str, loading: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ezaudio.data.shards import make_folder
 from ezaudio.errors import InputError
-from ezaudio.evaluation.cache import default_cache
+from ezaudio.evaluation.cache import usable_default
 from ezaudio.evaluation.clips import (
     ClipSet,
     Item,
@@ -56,7 +56,7 @@ def prepare(
     setup = Setup(
         protocol=protocol,
         folder=folder,
-        cache=options.cache or default_cache(),
+        cache=options.cache or usable_default(),
         weights=_weights(options.weights),
         reference=reference,
         others=_others(everything, items),

@@ -1,0 +1,12 @@
+"""How tests write command lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+
+def with_set(arguments: Iterable[object]) -> list[object]:
+    """Put --set before each KEY=VALUE, as the command line wants it."""
+    is_value = re.compile(r"[a-z_]+(\.[\w-]+)*=").match
+    return [w for a in arguments for w in (["--set", a] if is_value(str(a)) else [a])]
