@@ -282,7 +282,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(ezaudio, tmp_path, monke
             raise RuntimeError("Could not determine home directory.")
 
         monkeypatch.setattr(Path, "home", nowhere)
-    code, out, err = ezaudio("evaluate", made, "--reference", real, "--protocol", "fake", "-o", "o")
+    code, _, err = ezaudio("evaluate", made, "--reference", real, "--protocol", "fake", "-o", "o")
     assert code == 0
     assert "--cache or EZAUDIO_CACHE" in err
     assert (

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cli.words import Bytes
 
 from ezaudio.audio import AUDIO_FORMATS, read_audio, read_metadata
 from ezaudio.cli.main import run
@@ -174,14 +175,6 @@ def test_results_as_json_are_an_object_a_line(generate):
     assert [row["file"] for row in told] == ["out/a-dog.wav", "out/rain.wav"]
     assert [row["prompt"] for row in told] == ["a dog", "rain"]
     assert told[0]["seed"] == 1 and err == ""
-
-
-class Bytes(io.StringIO):
-    """A standard stream with bytes beneath."""
-
-    def __init__(self, content=b""):
-        super().__init__()
-        self.buffer = io.BytesIO(content)
 
 
 def test_a_sound_goes_to_standard_output(generate, monkeypatch):

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from ezaudio.dit.condition import PreparedSteps
 
 
+EVENT_OVERLAP_S = 0.25
+"""So long before and after a boundary between events, both are read: a cross-fade of 0.5 s."""
+
 Prompt: TypeAlias = str | tuple[str, ...]
 """What is read along the whole sound, or texts that are read in turn, in equal parts of it."""
 
@@ -147,10 +150,15 @@ class Denoiser:
             self._steps[key] = condition.steps
         if all(len(row) == 1 for row in texts):
             return condition.select([distinct.index(row[0]) for row in texts])
-        positions = -(-frames // self.parts.dit.config.patch_size)
+        patch, vae = self.parts.dit.config.patch_size, self.parts.vae
+        positions = -(-frames // patch)
+        overlap = round(EVENT_OVERLAP_S * vae.sample_rate / vae.hop_samples / patch)
         singles = {text: condition.select([row]) for row, text in enumerate(distinct)}
         return Condition.cat(
-            [Condition.in_turn([singles[text] for text in row], positions) for row in texts]
+            [
+                Condition.in_turn([singles[text] for text in row], positions, overlap=overlap)
+                for row in texts
+            ]
         )
 
 
