@@ -48,7 +48,7 @@ def reconstruct(
     ],
     *,
     output: Output = None,
-    format: Format = None,  # type: ignore[valid-type]
+    format: Format = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:

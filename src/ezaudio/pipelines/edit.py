@@ -110,7 +110,7 @@ class Recording:
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
-        return self.samples.shape[1] / self.sample_rate
+        return float(self.samples.shape[1] / self.sample_rate)
 
     def heard_at(self, sample_rate: int) -> Samples:
         """One channel at another rate, `(S,)`."""
@@ -252,7 +252,8 @@ def _made(
         callback=counter,
     )
     whole = torch.cat([around[..., :lead], latent, around[..., lead + frames :]], dim=-1)
-    return at, decode_chunked(vae, whole)[:, 0].float().cpu().numpy() / gains
+    decoded: Takes = decode_chunked(vae, whole)[:, 0].float().cpu().numpy()
+    return at, np.divide(decoded, gains, dtype=np.float32)
 
 
 def _training_gain(piece: Takes) -> Takes:

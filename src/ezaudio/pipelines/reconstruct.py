@@ -74,8 +74,9 @@ def reconstruct(
         latent = encode_chunked(vae, wave).mode
         decoded = decode_chunked(vae, latent)[0, 0, : wave.shape[-1]]
     samples = decoded.float().cpu().numpy().copy()
-    is_file = isinstance(sound, str | Path)
-    source = {"reconstructed_from": Path(sound).name} if is_file else {}
+    source: dict[str, str] = {}
+    if isinstance(sound, str | Path):
+        source = {"reconstructed_from": Path(sound).name}
     metadata = {**source, **(facts or {}), "software": f"ezaudio {__version__}"}
     return Reconstruction(
         original,

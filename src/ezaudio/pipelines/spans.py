@@ -107,9 +107,11 @@ def _pairs(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _pair(span: object) -> tuple[float, float]:
     """Two numbers."""
+    values = tuple(span) if isinstance(span, Sequence | np.ndarray) else ()
+    if len(values) != 2 or isinstance(span, str):
+        raise InputError("spans", span, _SPANS)
     try:
-        start, end = () if isinstance(span, str) else span  # type: ignore[misc]
-        return float(start), float(end)
+        return float(values[0]), float(values[1])
     except (TypeError, ValueError):
         raise InputError("spans", span, _SPANS) from None
 
