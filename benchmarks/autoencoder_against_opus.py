@@ -20,8 +20,7 @@ from judge.clips import opus_way
 
 from ezaudio.audio_distance import Distances, distances
 from ezaudio.data.waveforms import WaveformStore
-from ezaudio.pipelines.catalogue import find_model
-from ezaudio.pipelines.components import load_vae, weight_files
+from ezaudio.pipelines.reconstruct import load_autoencoder
 from ezaudio.vae import Autoencoder
 
 BITRATES = (6.0, 12.0, 24.0)
@@ -48,8 +47,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
-    model = find_model(options.model)
-    vae = load_vae(model, weight_files(model)["vae"], torch.device("cpu"))
+    vae, _ = load_autoencoder(options.model, device="cpu")
     store = WaveformStore(options.waveforms)
     chosen = [i for i, row in enumerate(store.rows) if row.split == options.split]
     sounds = [store.read(i) for i in chosen[:: options.every]]

@@ -21,18 +21,18 @@ import numpy as np
 import torch
 
 from ezaudio.audio import peak_guard, read_audio, write_audio
-from ezaudio.captions.build import RunSettings, label
 from ezaudio.captions.dedup import DedupSettings, dedup_set
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.export import ExportSettings, export_manifest
 from ezaudio.captions.filter import FilterSettings, filter_set
-from ezaudio.captions.phrases import phrases_of
 from ezaudio.captions.report import write_report
+from ezaudio.captions.rules.phrases import phrases_of
+from ezaudio.captions.run import RunSettings, label
 from ezaudio.captions.scoring import ScoreSettings
-from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.sources import source_from
+from ezaudio.captions.store import CaptionSet
 from ezaudio.data.manifest import ClipRow, read_manifest
-from ezaudio.diffusion import add_noise, velocity_loss, velocity_target
+from ezaudio.diffusion import add_noise, velocity_target
 from ezaudio.extractors.clap import ClapConfig
 from ezaudio.pipelines.components import Components, load_components
 
@@ -97,7 +97,8 @@ def loss_of(parts: Components, rows: list[ClipRow], folder: Path, seed: int) -> 
     noise = torch.randn(x0.shape, generator=generator)
     x_t = add_noise(x0, noise, steps, parts.schedule)
     velocity = parts.dit(x_t, steps, parts.dit.prepare(text))
-    return velocity_loss(velocity, velocity_target(x0, noise, steps, parts.schedule))
+    target = velocity_target(x0, noise, steps, parts.schedule)
+    return torch.nn.functional.mse_loss(velocity, target)
 
 
 def train(model: str, manifest: Path, steps: int) -> tuple[float, float]:

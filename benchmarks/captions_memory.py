@@ -36,11 +36,11 @@ def write_labels(path: Path, clips: int) -> None:
 
 def run(labels: Path, folder: Path) -> None:
     """Label, drop duplicates, export, report; print seconds of each and the peak."""
-    from ezaudio.captions.build import RunSettings, label
     from ezaudio.captions.dedup import DedupSettings, dedup_set
     from ezaudio.captions.executors import executor_from
     from ezaudio.captions.export import ExportSettings, export_manifest
     from ezaudio.captions.report import write_report
+    from ezaudio.captions.run import RunSettings, label
     from ezaudio.captions.sources import source_from
 
     begin = time.perf_counter()

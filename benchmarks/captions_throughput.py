@@ -18,21 +18,20 @@ from pathlib import Path
 import numpy as np
 from captions_memory import write_labels
 
-from ezaudio.captions.build import RunSettings, label
 from ezaudio.captions.dedup import DedupSettings, dedup_set
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.export import ExportSettings, export_manifest
-from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.run import RunSettings, label
 from ezaudio.captions.sources import source_from
 from ezaudio.captions.statistics import statistics_of
+from ezaudio.captions.store import CaptionSet
 
 PARTS = {
     "reading the input": ("tables.py", "strong_labels.py", "audiocaps.py", "names.py"),
     "writing sentences": ("sentences.py", "timeline.py", "phrases.py"),
-    "language, profanity": ("flags.py",),
-    "hashes of chunks": ("record.py",),
-    "parquet": ("shards.py", "parquet", "pyarrow"),
-    "duplicates": ("seen.py", "dedup.py"),
+    "language, profanity, hashes of chunks": ("record.py",),
+    "parquet": ("store.py", "parquet", "pyarrow"),
+    "duplicates": ("dedup_index.py", "dedup.py"),
 }
 
 

@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ezaudio.training.diffusion import DiffusionTask
-from ezaudio.training.engine import Engine
+from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material
 
 WARM_UP = 3
 
@@ -26,7 +26,9 @@ def task_of(name: str, overrides: Sequence[str]) -> DiffusionTask:
     recipe = read_recipe(name, ["each.valid.batches=0", *overrides])
     assert isinstance(recipe, DiffusionRecipe)
     stage = list(recipe.stages.values())[-1]
-    return DiffusionTask(recipe.model, recipe.text, stage, Engine(recipe.engine))
+    engine = Engine(recipe.engine)
+    material = load_material(recipe.model, recipe.text, stage, engine)
+    return DiffusionTask(material, stage, engine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

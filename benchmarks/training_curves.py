@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ezaudio.training.plan import measure
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
+from ezaudio.training.tasks.plan import measure
 
 COLOURS = {"full": "tab:blue", "single": "tab:orange", "sola": "tab:green"}
 ROWS, FRAMES = 8, 75

@@ -29,15 +29,15 @@ import torch
 from torch import nn
 
 from ezaudio.data.batches import LatentBatch, LatentBatches
-from ezaudio.diffusion import add_noise, velocity_loss, velocity_target, zero_snr_schedule
+from ezaudio.diffusion import add_noise, velocity_target, zero_snr_schedule
 from ezaudio.dit import EzAudioDiT
 from ezaudio.dit.masking import sample_regenerate_mask
 from ezaudio.nn import attention
 from ezaudio.text import TextEncoder
-from ezaudio.training.compiling import compile_blocks
-from ezaudio.training.diffusion import DiffusionTask
-from ezaudio.training.engine import Engine
+from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.recipe import DiffusionRecipe, read_recipe
+from ezaudio.training.tasks.compiling import compile_blocks
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material
 from ezaudio.types import TextEmbedding
 
 DECAY = 0.999
@@ -102,7 +102,9 @@ class Loop:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             condition = self.network.prepare(text)
             v = self.network(x_t, steps, condition, known=x0, regenerate=hidden)
-        loss = velocity_loss(v.float(), target, hidden, frame_weight=batch.weight)
+        weight = hidden * batch.weight  # (B, 1, T)
+        error = (v.float() - target).square().mean(dim=1, keepdim=True)
+        loss = (error * weight).sum() / weight.sum()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
@@ -175,7 +177,9 @@ def recipe_for(options: argparse.Namespace, *changes: str) -> DiffusionRecipe:
 def task_of(recipe: DiffusionRecipe, options: argparse.Namespace) -> DiffusionTask:
     """This project's step."""
     engine = Engine(recipe.engine)
-    return DiffusionTask(recipe.model, recipe.text, recipe.stages["align"], engine)
+    stage = recipe.stages["align"]
+    material = load_material(recipe.model, recipe.text, stage, engine)
+    return DiffusionTask(material, stage, engine)
 
 
 def same_batches(options: argparse.Namespace) -> dict[str, object]:

@@ -24,15 +24,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 
-from ezaudio.errors import CheckpointError, NameTaken, OutputError
+from ezaudio.config import Config, load_config
+from ezaudio.errors import CheckpointError, InputError, NameTaken, OutputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+C = TypeVar("C", bound=Config)
 
 FORMAT = 1
 METADATA_KEY = "ezaudio"
@@ -146,6 +149,18 @@ def read_module_info(path: str | Path) -> ModuleInfo:
     path = Path(path)
     with _opened(path) as file:
         return _parsed(path, file, None)
+
+
+def config_of(info: ModuleInfo, cls: type[C]) -> C:
+    """Read the settings that a module file was written with.
+
+    Raises:
+        CheckpointError: they are not those of `cls`.
+    """
+    try:
+        return load_config(cls, info.config)
+    except InputError as error:
+        raise CheckpointError(f"{info.path}: in its configuration, {error}") from None
 
 
 def load_tensors(path: str | Path, prefix: str | tuple[str, ...] = "") -> dict[str, Tensor]:

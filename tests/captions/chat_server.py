@@ -92,7 +92,6 @@ class ChatServer:
         self.calls: list[Call] = []
         self.times: Counter[str] = Counter()
         self.most_at_once = 0
-        self.moments: list[float] = []
         self.closing = threading.Event()
         self._at_once = 0
         self._lock = threading.Lock()
@@ -117,7 +116,6 @@ class ChatServer:
         with self._lock:
             self.calls.append(call)
             self.times[call.user] += 1
-            self.moments.append(time.monotonic())
             times = self.times[call.user]
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
@@ -140,7 +138,8 @@ class ChatServer:
         handler.send_header("Content-Type", "application/json")
         length = len(body) if behaviour.announced is None else behaviour.announced
         handler.send_header("Content-Length", str(length))
-        for name, value in behaviour.headers.items():
+        soon = {"retry-after-ms": "1"} if behaviour.status >= 400 else {}
+        for name, value in {**soon, **behaviour.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(body)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tests.captions.chat_server import ChatServer
 
-from ezaudio.captions.build import RunSettings, Summary, label
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.record import CaptionRecord
-from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.run import RunSettings, Summary, label
 from ezaudio.captions.sources import source_from
+from ezaudio.captions.store import CaptionSet
 
 HEADER = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"
 
@@ -37,10 +37,9 @@ def number_of(user: str) -> int:
 
 
 def asking(server: ChatServer | str, **chat: Any) -> dict[str, Any]:
-    """Settings of the writer `llm` against a test server: quick to retry, patient as a busy machine
-    needs."""
+    """Settings of the writer `llm` against a test server: patient as a busy machine needs."""
     url = server if isinstance(server, str) else server.url
-    usual = {"timeout_s": 60, "backoff_s": 0.01, "price_in": 10.0, "price_out": 20.0}
+    usual = {"timeout_s": 60, "price_in": 10.0, "price_out": 20.0}
     return {"writer": "llm", "chat": {"base_url": url, **usual, **chat}}
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from ezaudio.captions.phrases import phrases_of
+from ezaudio.captions.rules.phrases import phrases_of
 
 FIRST_THEN = [
     ", and after that", ", after which", ", followed by", " followed by", ", then finally",

@@ -8,9 +8,9 @@ import pytest
 
 from ezaudio.audio import write_audio
 from ezaudio.captions.dedup import DedupSettings, DedupSummary, dedup_set
-from ezaudio.captions.prints import print_of
+from ezaudio.captions.fingerprint import fingerprint_of
 from ezaudio.captions.record import CaptionRecord, now
-from ezaudio.captions.shards import CaptionSet, SetWriter
+from ezaudio.captions.store import CaptionSet, SetWriter
 from ezaudio.types import Clip
 
 RATE_HZ = 24_000
@@ -148,6 +148,6 @@ def test_one_recording_is_known_again_after_a_change(tmp_path: Path, how: str) -
 
 
 def test_silence_and_clicks_have_no_print() -> None:
-    assert print_of(Clip(np.zeros(24_000, np.float32), RATE_HZ)) is None
-    assert print_of(Clip(sound(1)[:1000], RATE_HZ)) is None
-    assert print_of(Clip(sound(1), RATE_HZ)) is not None
+    assert fingerprint_of(Clip(np.zeros(24_000, np.float32), RATE_HZ)) is None
+    assert fingerprint_of(Clip(sound(1)[:1000], RATE_HZ)) is None
+    assert fingerprint_of(Clip(sound(1), RATE_HZ)) is not None

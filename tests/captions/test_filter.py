@@ -14,14 +14,14 @@ from tests.tiny_clap import RATE_HZ, write_tiny_clap
 
 from ezaudio.audio import read_audio, write_audio
 from ezaudio.captions import scoring
+from ezaudio.captions.embedding_cache import EmbeddingCache
 from ezaudio.captions.executors import executor_from
 from ezaudio.captions.filter import FilterSettings, FilterSummary, filter_set
-from ezaudio.captions.histogram import THRESHOLDS, bin_of, reached
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.report import write_report
 from ezaudio.captions.scoring import ScoreSettings
-from ezaudio.captions.shards import CaptionSet
-from ezaudio.captions.vectors import VectorCache
+from ezaudio.captions.statistics import THRESHOLDS, bin_of, reached
+from ezaudio.captions.store import CaptionSet
 from ezaudio.errors import InputError
 from ezaudio.extractors.clap import Clap, ClapConfig
 
@@ -151,17 +151,17 @@ def test_the_cache_knows_bytes_and_model_and_makes_a_vector_once(tmp_path: Path)
         made.extend(missing)
         return np.stack([np.full(4, 0.5 + index, np.float32) for index in missing])
 
-    cache = VectorCache(tmp_path, "model")
+    cache = EmbeddingCache(tmp_path, "model")
     keys = [cache.key(b"a"), cache.key(b"b"), cache.key(b"a")]
     rows = cache.vectors(keys, make)
     assert made == [0, 1]
     assert rows[:, 0].tolist() == [0.5, 1.5, 0.5]
     assert cache.vectors([], make).shape[0] == 0
     cache.close()
-    later = VectorCache(tmp_path, "model")
+    later = EmbeddingCache(tmp_path, "model")
     assert later.vectors(keys[:2], make)[:, 0].tolist() == [0.5, 1.5]
     assert made == [0, 1]
-    assert VectorCache(tmp_path, "other").key(b"a") != keys[0]
+    assert EmbeddingCache(tmp_path, "other").key(b"a") != keys[0]
 
 
 def test_the_records_are_only_given_scores(given: Path, clap: Path, tmp_path: Path) -> None:
@@ -208,3 +208,33 @@ def test_long_sounds_are_not_all_in_memory_at_once(
         executor=executor_from("local"),
     )  # fmt: skip
     assert (heard, found.pairs) == ([2, 1], 3)
+
+
+def test_a_recording_that_was_replaced_gets_the_score_of_what_it_holds_now(
+    clap: Path, tmp_path: Path
+) -> None:
+    for number in range(2):
+        write_audio(tmp_path / f"{number}.wav", sound(number, 0.6), RATE_HZ)
+    rows = [record(f"c{number}", CAPTIONS[0], f"{number}.wav") for number in range(2)]
+    write_set(tmp_path / "set", rows, rows_per_part=1)
+    assert filtered(tmp_path, tmp_path / "out", clap, threshold=-1.0).heard == 2
+    write_audio(tmp_path / "1.wav", sound(9, 0.6), RATE_HZ)
+    assert filtered(tmp_path, tmp_path / "out", clap, threshold=-1.0).heard == 1
+    filtered(tmp_path, tmp_path / "fresh", clap, threshold=-1.0)
+    again, fresh = (
+        [found.score for found in CaptionSet(tmp_path / name).records()]
+        for name in ("out", "fresh")
+    )
+    assert again == fresh
+
+
+def test_scores_in_another_precision_are_made_anew(given: Path, clap: Path, tmp_path: Path) -> None:
+    filtered(given, tmp_path, clap, threshold=-1.0)
+    score = ScoreSettings(
+        clap=ClapConfig(path=str(clap)), audio_root=str(given), device="cpu", dtype="bfloat16"
+    )
+    summary = filter_set(
+        given / "set", tmp_path, settings=FilterSettings(score=score),
+        executor=executor_from("local"),
+    )  # fmt: skip
+    assert summary.heard == 3

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ezaudio.captions.flags import is_profane, language_of
+from ezaudio.captions.record import is_profane, language_of
 from ezaudio.captions.validation import Rules, check
 
 GOOD = [

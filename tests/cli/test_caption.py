@@ -12,8 +12,8 @@ from tests.captions.test_dedup import sound
 from tests.tiny_clap import write_tiny_clap
 
 from ezaudio.audio import write_audio
-from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.sources import SOURCES
+from ezaudio.captions.store import CaptionSet
 from ezaudio.data.manifest import read_manifest
 
 HEADER = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"
@@ -89,6 +89,20 @@ def test_an_estimate_comes_first_and_money_needs_a_word(
     assert ezaudio(*asked, "--yes")[0] == 0
     assert len(server.calls) == 3
     assert "0 requests" in ezaudio(*asked, "--dry-run")[2]
+
+
+def test_a_dry_run_needs_no_key_and_a_run_asks_for_it_first(
+    ezaudio, strong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    asked = ("caption", "run", "strong_labels", strong, "-o", "set", "--writer", "llm")
+    code, out, err = ezaudio(*asked, "--dry-run")
+    assert (code, out) == (0, "")
+    assert "3 requests" in err and "about 0.00" in err
+    code, _, err = ezaudio(*asked, "--max-cost", "1", "--quiet")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "OPENAI_API_KEY" in err
+    assert not (strong.parent / "set").exists()
 
 
 def test_sources_and_prompts_are_listed_and_shown(ezaudio, tmp_path: Path) -> None:

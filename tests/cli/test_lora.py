@@ -16,7 +16,7 @@ from tests.cli.words import with_set
 from ezaudio.audio import read_audio, read_metadata
 from ezaudio.checkpoints import sha256_file
 from ezaudio.dit.lora_file import load_adapter, save_adapter
-from ezaudio.training.lora import LoRATask
+from ezaudio.training.tasks.lora import LoRATask
 
 RATE = 24_000
 CPU = ("--device", "cpu", "--dtype", "float32")

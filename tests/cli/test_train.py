@@ -17,8 +17,8 @@ from tests.training.small import MODEL, STAGE, write_latents
 from ezaudio.data.checks import LENIENT
 from ezaudio.data.manifest import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
-from ezaudio.training.diffusion import DiffusionTask
-from ezaudio.training.watch import read_log
+from ezaudio.training.loop.loggers import read_log
+from ezaudio.training.tasks.diffusion import DiffusionTask
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_dry_run_of_each_kind_shows_the_plan_and_writes_nothing(train, latents
     assert (code, err) == (0, "") and out.count("stage  ") == 2
     assert f"{latents}: 1 shards, 10 clips" in out and "a step" in out
     changes = (f"waveforms={packed}", "--dry-run")
-    for name in ("starter-vae", "starter-vae-gan"):
+    for name in ("starter-vae", "paper-vae"):
         code, out, err = train(*changes, recipe=name)
         assert (code, err) == (0, "")
         assert "of activations" in out and "a step" in out and "GFLOP" in out
@@ -171,11 +171,11 @@ BAD = [
     (["output=mine.yaml"], None, "mine.yaml"),
     (["output=/proc/run"], None, "/proc/run"),
     (["waveforms=none"], "starter-vae", "none"),
-    (["waveforms=none"], "starter-vae-gan", "none"),
-    (["crops.gain_db=[3, -3]"], "starter-vae-gan", "two levels in dB"),
-    (["crops.crop_s=0.001"], "starter-vae-gan", "longest window"),
+    (["waveforms=none"], "paper-vae", "none"),
+    (["crops.gain_db=[3, -3]"], "starter-vae", "two levels in dB"),
     (["crops.crop_s=0.001"], "starter-vae", "longest window"),
-    (["model.kind=x"], "starter-vae", "`model.kind`: got 'x'; allowed: 'spectral', 'oobleck'"),
+    (["crops.crop_s=0.001"], "paper-vae", "longest window"),
+    (["model.kind=x"], "starter-vae", "`model.kind`: got 'x'; allowed: 'oobleck', 'spectral'"),
 ]
 
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from ezaudio.data.ahead import Ahead
 from ezaudio.data.manifest import ClipRow
+from ezaudio.data.prefetch import Prefetch
 from ezaudio.data.shards import TarFiles, finished, new_shard, read_head, write_head
 from ezaudio.data.statistics import of_rows
 from ezaudio.data.tables import write_columns
@@ -101,7 +101,7 @@ def test_batches_made_ahead_are_those_that_are_asked_for():
             raise ZeroDivisionError
         return index * 10
 
-    ahead = Ahead(batch, depth=2, last=12)
+    ahead = Prefetch(batch, depth=2, last=12)
     assert [ahead(i) for i in (0, 1, 2)] == [0, 10, 20]
     assert ahead(7) == 70 and ahead(8) == 80  # a jump, as after a resume
     with pytest.raises(ZeroDivisionError):
@@ -109,4 +109,4 @@ def test_batches_made_ahead_are_those_that_are_asked_for():
     assert [ahead(10), ahead(11)] == [100, 110]
     ahead.close()
     assert max(made) == 11 and made.count(8) == 1
-    assert Ahead(batch, depth=0)(3) == 30
+    assert Prefetch(batch, depth=0)(3) == 30

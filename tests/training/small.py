@@ -15,9 +15,11 @@ from ezaudio.data.manifest import ClipRow
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.text import TEXT_ENCODERS
 from ezaudio.training.encode import EncodeConfig, LatentEncoder, encode_latents
-from ezaudio.training.engine import Engine, EngineConfig
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.lora_run import RECIPE, LoRAJob, fit, prepare
 from ezaudio.training.recipe import DiffusionRecipe
 from ezaudio.training.runner import run_recipe
+from ezaudio.training.tasks.lora import LoRARecipe
 from ezaudio.vae import Autoencoder
 
 RATE, HOP, CHANNELS = 8000, 160, 4
@@ -87,6 +89,14 @@ def run_small(latents, output, *overrides, resume=False, stages=None):
     """Train on this process (or as one of several)."""
     recipe = recipe_of(latents, output, *overrides, stages=stages)
     return run_recipe(recipe, Engine(recipe.engine), resume=resume)
+
+
+def run_adapter(model, sounds, output, *overrides):
+    """Fit an adapter on this process (or as one of several)."""
+    TEXT_ENCODERS.setdefault("fake", FakeTextConfig)
+    torch.set_num_threads(1)
+    job = LoRAJob(sounds, output, str(model), "cpu", "float32")
+    fit(prepare(job, load_config(LoRARecipe, RECIPE, overrides)), job)
 
 
 def task_of(latents, output, *overrides, engine=None):

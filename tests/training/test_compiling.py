@@ -7,7 +7,7 @@ import torch
 
 from ezaudio.dit import DIT_PRESETS
 from ezaudio.errors import InputError
-from ezaudio.training.compiling import check_backend, compile_blocks
+from ezaudio.training.tasks.compiling import check_backend, compile_blocks
 
 CPU = torch.device("cpu")
 

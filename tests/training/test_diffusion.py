@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +15,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.small import recipe_of, run_small, task_of, write_latents
-from tests.training.toys import killed_at_random, on_two
+from tests.training.toys import killed_at_random, on_processes, on_two
 
 from ezaudio.checkpoints import load_module, save_module
 from ezaudio.data.batches import LatentBatch
-from ezaudio.diffusion import add_noise, velocity_loss, velocity_target, zero_snr_schedule
+from ezaudio.diffusion import add_noise, velocity_target, zero_snr_schedule
 from ezaudio.errors import CheckpointError, InputError
-from ezaudio.training.diffusion import load_start
-from ezaudio.training.draws import DrawConfig, MaskConfig, Place, draw
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.velocity import VelocityError
-from ezaudio.training.watch import read_log
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.loggers import read_log
+from ezaudio.training.tasks.corruption import DrawConfig, MaskConfig, Place, draw
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material, load_start
+from ezaudio.training.tasks.velocity import VelocityError
 from ezaudio.types import TextEmbedding
 from ezaudio.vae import OobleckConfig
 
@@ -59,7 +60,7 @@ def apart(ours, theirs):
 # One step
 
 
-def test_the_error_of_a_batch_is_the_velocity_loss_where_frames_are_hidden(latents, tmp_path):
+def test_the_error_of_a_batch_is_a_weighted_mean_over_the_frames_that_are_hidden(latents, tmp_path):
     task = task_of(latents, tmp_path, "stages.align.loss.channel_power=0.5")
     with torch.no_grad():
         for parameter in task.network.parameters():
@@ -72,8 +73,8 @@ def test_the_error_of_a_batch_is_the_velocity_loss_where_frames_are_hidden(laten
     v = task.network(
         x_t, rows.steps, task.network.prepare(text), known=rows.x0, regenerate=rows.regenerate
     )
-    root = task.error.channel_weights.sqrt()
-    expected = velocity_loss(v * root, target * root, rows.regenerate, frame_weight=rows.weight)
+    error = ((v - target).square() * task.error.channel_weights).mean(dim=1, keepdim=True)
+    expected = (error * rows.weight)[rows.regenerate].sum() / rows.weight[rows.regenerate].sum()
     found = task.error(rows).sum() / rows.weight.sum()
     torch.testing.assert_close(found, expected)
     assert not rows.regenerate.all() and rows.regenerate.any()
@@ -108,8 +109,8 @@ def test_a_step_changes_the_weights_and_a_faulty_one_does_not(latents, tmp_path)
     after = {name: x.clone() for name, x in task.network.state_dict().items()}
     assert any(not torch.equal(before[name], after[name]) for name in before)
     task.train.rows = None
-    rows = task.ahead.make(1)
-    task.ahead.make = lambda index: rows._replace(x0=rows.x0 * math.nan)
+    rows = task.rows.make(1)
+    task.rows.make = lambda index: rows._replace(x0=rows.x0 * math.nan)
     assert math.isnan(task.step(1, 1.0)["gradient_norm"])
     assert all(torch.equal(after[name], x) for name, x in task.network.state_dict().items())
 
@@ -254,8 +255,6 @@ def test_a_start_of_another_network_is_refused(latents, tmp_path):
 
 
 def test_a_network_may_be_changed_before_its_optimiser_is_built(latents, tmp_path):
-    from ezaudio.training.diffusion import DiffusionTask
-
     recipe = recipe_of(latents, tmp_path)
 
     def freeze(network):
@@ -264,7 +263,8 @@ def test_a_network_may_be_changed_before_its_optimiser_is_built(latents, tmp_pat
 
     engine = Engine(EngineConfig(device="cpu"))
     stage = recipe.stages["align"]
-    task = DiffusionTask(recipe.model, recipe.text, stage, engine, adapt=freeze)
+    material = load_material(recipe.model, recipe.text, stage, engine)
+    task = DiffusionTask(material, stage, engine, adapt=freeze)
     before = {name: x.clone() for name, x in task.network.state_dict().items()}
     task.step(0, 1.0)
     changed = [n for n, x in task.network.state_dict().items() if not torch.equal(x, before[n])]
@@ -384,15 +384,14 @@ def test_two_processes_give_the_losses_of_one_under_torchrun(latents, whole, tmp
     assert ours == pytest.approx(theirs, rel=TWO_RANKS)
 
 
-def test_a_sharded_run_gives_the_same_losses_and_resumes(latents, whole, tmp_path):
+def test_a_sharded_run_gives_the_same_losses_and_resumes_on_any_number_of_processes(
+    latents, whole, tmp_path
+):
     sharded = "engine.sharding=fsdp2"
     assert on_two(run_small, latents, tmp_path, sharded, "stages.align.run.keep_last=9") == [0, 0]
     assert apart(losses(tmp_path), losses(whole)) < SHARDED
-    state = tmp_path / "checkpoints" / "000000003"
-    assert sorted(path.name for path in state.glob("*.pt")) == [
-        "state-00000.pt",
-        "state-00001.pt",
-    ]
+    files = {path.name for path in (tmp_path / "checkpoints" / "000000003").iterdir()}
+    assert files == {".metadata", "__0_0.distcp", "__1_0.distcp", "facts.json", "state.pt"}
     made = load_file(tmp_path / "dit.safetensors")
     expected = load_file(whole / "dit.safetensors")
     torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
@@ -400,8 +399,16 @@ def test_a_sharded_run_gives_the_same_losses_and_resumes(latents, whole, tmp_pat
     (tmp_path / "done.json").unlink()
     before = losses(tmp_path)
     changes = (sharded, "stages.align.run.keep_last=9")
+    alone = tmp_path.parent / "alone"
+    shutil.copytree(tmp_path, alone)
     assert on_two(run_small, latents, tmp_path, *changes, resume=True) == [0, 0]
     assert losses(tmp_path) == before
+    assert on_processes(1, run_small, latents, alone, *changes, resume=True) == [0]
+    assert apart(losses(alone), before) < SHARDED
+    torch.testing.assert_close(load_file(alone / "dit.safetensors"), made, rtol=1e-4, atol=1e-5)
+    with pytest.raises(CheckpointError, match=r"another `engine\.sharding`"):
+        (alone / "done.json").unlink()
+        run_small(latents, alone, "stages.align.run.keep_last=9", resume=True)
 
 
 def test_a_stage_killed_at_random_moments_repeats_its_losses_bit_by_bit(latents, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ezaudio.training.ema import PRESENT, Averages, AveragesConfig, WeightAverage
+from ezaudio.training.loop.ema import PRESENT, Averages, AveragesConfig, WeightAverage
 
 
 def line(value):

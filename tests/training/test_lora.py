@@ -14,6 +14,8 @@ import soundfile
 import torch
 from tests.tiny_model import WIDTH as TEXT_WIDTH
 from tests.tiny_model import FakeTextConfig, write_tiny_model
+from tests.training.small import run_adapter
+from tests.training.toys import on_two
 
 from ezaudio.checkpoints import save_module
 from ezaudio.config import load_config
@@ -23,10 +25,10 @@ from ezaudio.dit.lora_file import load_adapter
 from ezaudio.errors import CheckpointError, EzAudioError, InputError
 from ezaudio.pipelines import EzAudio
 from ezaudio.text import TEXT_ENCODERS
-from ezaudio.training.engine import Engine
-from ezaudio.training.lora import LoRARecipe, LoRATask
 from ezaudio.training.lora_run import RECIPE, LoRAJob, fit, prepare
 from ezaudio.training.lora_sounds import caption_of, encode_sounds, find_sounds
+from ezaudio.training.tasks.lora import LoRARecipe, LoRATask
+from ezaudio.types import TextEmbedding
 
 RATE = 24_000
 QUICK = (
@@ -122,18 +124,18 @@ def test_the_base_is_frozen_and_a_checkpoint_holds_the_adapter_alone(model, soun
     after = task.network.state_dict()
     moved = {name for name, x in after.items() if not torch.equal(x, before[name])}
     assert moved and all(".adapters.trained." in name for name in moved)
-    kept = sum(x.numel() for x in task.parts()["adapter"].state_dict().values())
-    assert kept == task.plan().trainable == sum(p.numel() for p in task.parameters)
+    kept = sum(x.numel() for x in task.parts()["network"].state_dict().values())
+    trained = [p for p in task.network.parameters() if p.requires_grad]
+    assert kept == task.plan().trainable == sum(p.numel() for p in trained)
     assert task.plan().parameters == sum(x.numel() for x in before.values()) - kept
 
 
 def test_the_rate_goes_down_with_the_width(model, sounds, tmp_path):
     task = prepare(job(model, sounds, tmp_path), recipe("optim.rate=1.0e-3")).task
-    assert task.rate == pytest.approx(1e-3 * 128 / 32)
     task.step(0, 0.5)
-    assert task.optimizer.param_groups[0]["lr"] == pytest.approx(0.5 * task.rate)
+    assert task.optimizer.param_groups[0]["lr"] == pytest.approx(0.5 * 1e-3 * 128 / 32)
     task = prepare(job(model, sounds, tmp_path), recipe("rate_width=null")).task
-    assert task.rate == task.recipe.optim.rate
+    assert task.stage.optim.rate == task.recipe.optim.rate
 
 
 def test_a_step_is_a_function_of_its_number(model, sounds, tmp_path):
@@ -141,7 +143,7 @@ def test_a_step_is_a_function_of_its_number(model, sounds, tmp_path):
     for order in ((0, 1, 2), (2, 1, 0)):
         task = prepare(job(model, sounds, tmp_path), recipe()).task
         with torch.no_grad():
-            found.append({i: float(task.error(task.batches.batch(i), i, 0)) for i in order})
+            found.append({i: float(task.error(task.train.rows(i)).sum()) for i in order})
     assert found[0] == found[1]
     assert len(set(found[0].values())) == 3
 
@@ -167,8 +169,8 @@ def test_a_run_that_was_killed_goes_on_with_the_same_losses(model, sounds, tmp_p
     with pytest.raises(InputError, match="--resume"):
         prepare(cut, recipe())
     again = job(model, sounds, tmp_path / "cut", resume=True)
-    with pytest.raises(InputError, match=r"unfinished run had, 0\.1"):
-        fit(prepare(again, recipe("text_dropout=0.2")), again)
+    with pytest.raises(InputError, match=r"`draws\.text_dropout`.*unfinished run had, 0\.1"):
+        fit(prepare(again, recipe("draws.text_dropout=0.2")), again)
     fit(prepare(again, recipe()), again)
     losses = [
         {line["step"]: line["loss"] for line in lines(w.folder / "log.jsonl") if "loss" in line}
@@ -234,10 +236,93 @@ def test_the_papers_networks_take_an_adapter_at_tiny_width(size, sounds, tmp_pat
     assert adapted.generate("low tone", seed=1, duration_s=0.3)[0].clip.samples.any()
 
 
-def test_several_processes_are_refused(model, sounds, tmp_path, monkeypatch):
-    monkeypatch.setattr(Engine, "__init__", lambda self, config: setattr(self, "world", 2))
-    with pytest.raises(InputError, match="one process"):
-        prepare(job(model, sounds, tmp_path), recipe())
+def step_losses(folder):
+    return {line["step"]: line["loss"] for line in lines(folder / "log.jsonl") if "loss" in line}
+
+
+def test_two_processes_give_the_losses_and_the_adapter_of_one(model, sounds, trained, tmp_path):
+    output = tmp_path / "tones.safetensors"
+    assert on_two(run_adapter, model, sounds, output, *QUICK) == [0, 0]
+    alone, _ = trained
+    expected = step_losses(alone.folder)
+    assert step_losses(output.with_suffix(".run")) == pytest.approx(expected, rel=2e-5)
+    ours, theirs = (load_adapter(path).tensors for path in (output, alone.output))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    assert not (output.with_suffix(".run") / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "compute.prefetch=2",
+        pytest.param(
+            "compute.compile=eager",
+            marks=pytest.mark.filterwarnings("ignore:The .grad attribute"),  # torch's tracing
+        ),
+    ],
+)
+def test_trades_of_time_for_memory_keep_the_losses(model, sounds, trained, tmp_path, change):
+    wanted = job(model, sounds, tmp_path)
+    fit(prepare(wanted, recipe(change)), wanted)
+    assert step_losses(wanted.folder) == step_losses(trained[0].folder)
+
+
+def test_averages_of_an_adapter_are_measured_and_the_best_gets_the_plain_name(
+    model, sounds, tmp_path
+):
+    wanted = job(model, sounds, tmp_path)
+    made = fit(prepare(wanted, recipe("averages.half_lives=[3]")), wanted)
+    losses = {name: made.measured[f"valid_loss_{name}"] for name in ("half-life-3", "present")}
+    best = min(losses, key=losses.get)
+    assert made.measured["valid_loss"] == losses[best]
+    assert load_adapter(made.path).facts["training"]["average"] == best
+    (other,) = set(losses) - {best}
+    beside = load_adapter(wanted.folder / f"tones-{other}.safetensors")
+    assert beside.facts["training"]["average"] == other
+    apart = [not torch.equal(x, load_adapter(made.path).tensors[n])
+             for n, x in beside.tensors.items()]  # fmt: skip
+    assert any(apart)
+
+
+def test_captions_of_the_sounds_are_played_with_the_present_adapter(model, sounds, tmp_path):
+    wanted = job(model, sounds, tmp_path)
+    played = ("listen.duration_s=0.3", "listen.steps=2", "run.listen_every=6")
+    prepared = prepare(wanted, recipe(*played))
+    before = prepared.task.listen()
+    fit(prepared, wanted)
+    after = prepared.task.listen()
+    assert [sound.name for sound in after] == ["high tone", "low tone"]
+    assert after[0].samples.shape == (7200,)
+    assert not np.array_equal(before[0].samples, after[0].samples)
+    folder = wanted.folder / "samples" / "000000006"
+    names = ["00-high-tone.wav", "01-low-tone.wav"]
+    assert sorted(p.name for p in folder.glob("*.wav")) == names
+
+
+def test_a_step_of_an_adapter_is_a_step_of_plain_pytorch(model, sounds, tmp_path):
+    changes = ("optim.clip_norm=1.0e9", "optim.rate=1.0e-2", "rate_width=null")
+    task = prepare(job(model, sounds, tmp_path), recipe(*changes)).task
+    plain = prepare(job(model, sounds, tmp_path), recipe(*changes)).task
+    network, rows = plain.network, plain.train.rows(0)
+    scale = plain.error.channel_weights[:, 0]
+    text = TextEmbedding(rows.tokens, rows.attend)
+    x_t = rows.alpha * rows.x0 + rows.sigma * rows.noise
+    v = network(x_t, rows.steps, network.prepare(text), known=rows.x0, regenerate=rows.regenerate)
+    error = (v - (rows.alpha * rows.noise - rows.sigma * rows.x0)).square() * scale[:, None]
+    loss = (error.mean(1, keepdim=True) * rows.weight).sum() / rows.weight.sum()
+    loss.backward()
+    optim = plain.recipe.optim
+    trained = [p for p in network.parameters() if p.requires_grad]
+    torch.optim.AdamW(trained, lr=1e-2, betas=optim.betas, weight_decay=0.0).step()
+    found = task.step(0, 1.0)["loss"]
+    torch.testing.assert_close(found, loss.detach(), rtol=1e-6, atol=0)
+    ours, theirs = task.weights(), plain.weights()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)  # of a step of 1e-2
+
+
+def test_sharding_the_network_of_an_adapter_is_refused(model, sounds, tmp_path):
+    with pytest.raises(InputError, match="whole"):
+        prepare(job(model, sounds, tmp_path), recipe("engine.sharding=fsdp2"))
 
 
 def test_nothing_to_resume_and_a_wrong_ending_are_refused(model, sounds, tmp_path):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ezaudio.training.pace import memory_bytes
+from ezaudio.training.loop.throughput import memory_bytes
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.training.optim import OptimConfig
+from ezaudio.training.loop.optim import OptimConfig
 
 
 def test_the_rate_warms_up_stays_and_decays():

@@ -14,10 +14,10 @@ from tests.training.toys import LineTask, children, killed_at_random, on_two, ru
 
 from ezaudio.errors import CheckpointError, InputError, OutputError
 from ezaudio.training import state
-from ezaudio.training.engine import Engine
-from ezaudio.training.guard import DivergedError
-from ezaudio.training.trainer import RunConfig, train
-from ezaudio.training.watch import read_log
+from ezaudio.training.loop.distributed import Engine
+from ezaudio.training.loop.divergence import DivergedError
+from ezaudio.training.loop.loggers import read_log
+from ezaudio.training.loop.trainer import RunConfig, train
 
 
 def losses(folder):

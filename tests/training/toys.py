@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from ezaudio.data.keys import generator_at
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.optim import OptimConfig, update
-from ezaudio.training.task import Heard, Plan
-from ezaudio.training.trainer import RunConfig, train
+from ezaudio.training.loop.distributed import Engine, EngineConfig
+from ezaudio.training.loop.optim import OptimConfig, update
+from ezaudio.training.loop.task import Heard, Plan
+from ezaudio.training.loop.trainer import RunConfig, train
 
 OPTIM = OptimConfig(rate=0.01, warmup_steps=5, decay_share=0.3)
 
@@ -113,20 +113,27 @@ def as_rank(rank, world, port, target, *arguments, **named):
         torch.distributed.destroy_process_group()
 
 
-def on_two(target, *arguments, **named):
-    """Run a function on two processes, and wait for both."""
+def on_processes(world, target, *arguments, **named):
+    """Run a function on several processes, and wait for all."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ranks = [
-        children().Process(target=as_rank, args=(r, 2, port, target, *arguments), kwargs=named)
-        for r in range(2)
+        children().Process(
+            target=as_rank, args=(rank, world, port, target, *arguments), kwargs=named
+        )
+        for rank in range(world)
     ]
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(120)
+        process.join(240)
     return [process.exitcode for process in ranks]
+
+
+def on_two(target, *arguments, **named):
+    """Run a function on two processes, and wait for both."""
+    return on_processes(2, target, *arguments, **named)
 
 
 def killed_at_random(target, *arguments, kills, most_s, log, **named):

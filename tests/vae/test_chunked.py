@@ -10,7 +10,7 @@ from ezaudio.vae.chunked import decode_chunked, decode_pieces, encode_chunked
 torch.manual_seed(0)
 AUTOENCODERS = {
     "oobleck": OobleckConfig(latent_channels=4, base_width=2).build(),
-    "spectral": SpectralConfig(latent_channels=4, width=8, depth=2).build(),
+    "spectral": SpectralConfig(cepstra=3, differences=1, width=8, depth=2).build(),
 }
 families = pytest.mark.parametrize("family", AUTOENCODERS)
 

@@ -8,7 +8,7 @@ from ezaudio.vae import VAE_FAMILIES, VAE_PRESETS, Autoencoder, OobleckConfig, S
 
 TINY = {
     "oobleck": OobleckConfig(latent_channels=4, base_width=2),
-    "spectral": SpectralConfig(latent_channels=4, width=8, depth=1),
+    "spectral": SpectralConfig(cepstra=3, differences=1, width=8, depth=1),
 }
 
 

@@ -2,7 +2,7 @@
 
 The same words under different recordings are no duplicates: many dogs bark. Captions are compared
 within their clip, or within the whole set where that is asked for. Clips with the same sound
-become one clip, which keeps the captions of both. What was seen is kept on disk.
+become one clip, which keeps the captions of both. What came before is kept on disk.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.claim import claimed
+from ezaudio.captions.dedup_index import CaptionIndex, DedupIndex, SoundIndex
+from ezaudio.captions.lock import locked
 from ezaudio.captions.record import CaptionRecord, Failure, now
-from ezaudio.captions.seen import Seen, SoundsSeen, TextsSeen
-from ezaudio.captions.shards import CaptionSet, SetWriter, common_root, write_rows
+from ezaudio.captions.store import CaptionSet, SetWriter, common_root, write_rows
 from ezaudio.config import Config
 
 _FAILURES_A_PART = 20_000
@@ -76,15 +76,15 @@ def dedup_set(
             other captions, or the sounds of the sets lie in different folders.
         OutputError: the new folder cannot be written.
     """
-    given, made = [CaptionSet(source) for source in sources], CaptionSet(target)
-    for one in given:
-        one.require()
+    sets, new_set = [CaptionSet(source) for source in sources], CaptionSet(target)
+    for caption_set in sets:
+        caption_set.require()
     settings = settings.model_copy(update={"audio_root": common_root(sources, settings.audio_root)})
-    with claimed(made, "dedup", given=sources):
-        made.write_card({"format": 1, "source": "dedup", "finished": False})
-        made.drop_parts_from(0)
-        records = (record for one in given for record in one.records())
-        summary = _sieve(records, made, settings, progress)
+    with locked(new_set, "dedup", sources=sources):
+        new_set.write_card({"format": 1, "source": "dedup", "finished": False})
+        new_set.drop_parts_from(0)
+        records = (record for caption_set in sets for record in caption_set.records())
+        summary = _sieve(records, new_set, settings, progress)
         card = {
             "format": 1,
             "source": "dedup",
@@ -94,21 +94,21 @@ def dedup_set(
             "counts": {name: getattr(summary, name) for name in DedupSummary.__slots__},
             "finished": True,
         }
-        made.write_card(card)
+        new_set.write_card(card)
     return summary
 
 
 def _sieve(
     records: Iterable[CaptionRecord],
-    made: CaptionSet,
+    new_set: CaptionSet,
     settings: DedupSettings,
     progress: Callable[[int, int], None] | None,
 ) -> DedupSummary:
     """Write what is new, and note what is not."""
-    writer, failures = SetWriter(made), _Failures(made)
+    writer, failures = SetWriter(new_set), _Failures(new_set)
     read = 0
-    with Seen() as seen:
-        look = _Look(settings, seen)
+    with DedupIndex() as index:
+        look = _Look(settings, index)
         for record in records:
             read += 1
             joined, notes = look(record)
@@ -126,8 +126,8 @@ def _sieve(
 class _Failures:
     """Notes what was dropped, a part at a time."""
 
-    def __init__(self, made: CaptionSet) -> None:
-        self._made, self._rows, self._next = made, list[Failure](), 0
+    def __init__(self, new_set: CaptionSet) -> None:
+        self._new_set, self._rows, self._next = new_set, list[Failure](), 0
         self.reasons: Counter[str] = Counter()
 
     def add(self, record: CaptionRecord, reason: str, of: str) -> None:
@@ -139,17 +139,17 @@ class _Failures:
 
     def flush(self) -> None:
         if self._rows:
-            write_rows(self._made.part(self._next, "failures"), self._rows, Failure)
+            write_rows(self._new_set.part(self._next, "failures"), self._rows, Failure)
             self._next, self._rows = self._next + 1, []
 
 
 class _Look:
-    """Compares records with what was seen before."""
+    """Compares records with what came before."""
 
-    def __init__(self, settings: DedupSettings, seen: Seen) -> None:
+    def __init__(self, settings: DedupSettings, index: DedupIndex) -> None:
         self._settings = settings
-        self._texts = TextsSeen(seen, settings.similarity, across=settings.within == "set")
-        self._sounds = SoundsSeen(seen, Path(settings.audio_root), near=settings.sounds == "near")
+        self._texts = CaptionIndex(index, settings.similarity, across=settings.within == "set")
+        self._sounds = SoundIndex(index, Path(settings.audio_root), near=settings.sounds == "near")
 
     def __call__(self, record: CaptionRecord) -> tuple[CaptionRecord | None, list[tuple[str, str]]]:
         """Give the record to keep, or None, and what was noticed: why, and of what it is a copy."""

@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from ezaudio.captions.shards import CaptionSet, arrow
+from ezaudio.captions.store import CaptionSet, arrow
 from ezaudio.captions.tables import Grouped
 from ezaudio.checkpoints import atomic_write
 from ezaudio.config import Config
@@ -88,12 +88,12 @@ def export_manifest(source: Path, target: Path, *, settings: ExportSettings) -> 
         OutputError: the file cannot be written.
     """
     write = writer_of(target)
-    given = CaptionSet(source)
-    given.require()
-    root = Path(settings.audio_root or given.read_card().get("audio_root", "") or ".")
+    caption_set = CaptionSet(source)
+    caption_set.require()
+    root = Path(settings.audio_root or caption_set.read_card().get("audio_root", "") or ".")
     counts = dict.fromkeys(("clips", "captions", "flagged", "without_audio"), 0)
     with Grouped() as clips:
-        for record in given.records():
+        for record in caption_set.records():
             if record.language not in settings.languages or (
                 record.profane and not settings.profane
             ):
@@ -121,8 +121,8 @@ def _nothing(root: Path, counts: dict[str, int]) -> InputError:
 def _rows(
     clips: Grouped, root: Path, target: Path, settings: ExportSettings, counts: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
-    for clip_id, found in clips.groups():
-        ranked = sorted(found, key=lambda row: -row[1])
+    for clip_id, rows in clips.groups():
+        ranked = sorted(rows, key=lambda row: -row[1])
         captions = list(dict.fromkeys(row[0] for row in ranked))
         _, _, audio, licence, _, start_s, end_s = ranked[0]
         duration_s = end_s - start_s
@@ -133,9 +133,8 @@ def _rows(
                 continue
         counts["clips"] += 1
         counts["captions"] += len(captions)
-        place = os.path.relpath(root / audio, target.parent) if audio else clip_id
         yield {
-            "file": PurePosixPath(place).as_posix(),
+            "file": _path_from(target.parent, root / audio) if audio else clip_id,
             "split": "valid" if _held_out(clip_id, settings.valid) else "train",
             "label": "",
             "caption": captions[0],
@@ -149,6 +148,14 @@ def _rows(
         }
 
 
+def _path_from(folder: Path, file: Path) -> str:
+    """Path of a sound file as the manifest in a folder names it."""
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # on another drive
+        return file.resolve().as_posix()
+
+
 def _duration_s(path: Path) -> float:
     from ezaudio.audio import read_audio
 
@@ -159,8 +166,8 @@ def _duration_s(path: Path) -> float:
 
 
 def _held_out(clip_id: str, share: float) -> bool:
-    found = sha256(clip_id.encode("utf-8", "replace")).digest()
-    return int.from_bytes(found[:6], "big") < share * 2**48
+    hashed = sha256(clip_id.encode("utf-8", "replace")).digest()
+    return int.from_bytes(hashed[:6], "big") < share * 2**48
 
 
 def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:

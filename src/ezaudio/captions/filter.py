@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import Field
 
-from ezaudio.captions.claim import claimed
 from ezaudio.captions.executors.job import Executor
-from ezaudio.captions.histogram import BINS, THRESHOLDS, bin_of, reached
+from ezaudio.captions.lock import locked
 from ezaudio.captions.record import CaptionRecord
 from ezaudio.captions.scoring import ScoreJob, ScoreSettings, ScoreTask
-from ezaudio.captions.shards import CaptionSet, SetWriter, read_rows
+from ezaudio.captions.statistics import BINS, THRESHOLDS, bin_of, reached
+from ezaudio.captions.store import CaptionSet, SetWriter, read_rows
 from ezaudio.captions.tables import Grouped
 from ezaudio.config import Config
 from ezaudio.errors import InputError
@@ -86,14 +86,14 @@ def filter_set(
         CheckpointError: the model or a shard is damaged.
         OutputError: the new folder cannot be written.
     """
-    given, made = CaptionSet(source.absolute()), CaptionSet(target.absolute())
-    given.require()
-    with claimed(made, "filter", given=[source]):
-        made.write_card({"format": 1, "source": "filter", "finished": False})
-        heard = _score(given, made, settings.score, executor, progress)
-        summary = _select(made, settings, heard)
+    old_set, new_set = CaptionSet(source.absolute()), CaptionSet(target.absolute())
+    old_set.require()
+    with locked(new_set, "filter", sources=[source]):
+        new_set.write_card({"format": 1, "source": "filter", "finished": False})
+        heard = _score(old_set, new_set, settings.score, executor, progress)
+        summary = _select(new_set, settings, heard)
         if summary.without and not summary.pairs:
-            raise _silent(settings.score, made, summary.without)
+            raise _silent(settings.score, new_set, summary.without)
         card = {
             "format": 1,
             "source": "filter",
@@ -103,44 +103,44 @@ def filter_set(
             "counts": {name: getattr(summary, name) for name in FilterSummary.__slots__},
             "finished": True,
         }
-        made.write_card(card)
+        new_set.write_card(card)
     return summary
 
 
 def _score(
-    given: CaptionSet,
-    made: CaptionSet,
+    old_set: CaptionSet,
+    new_set: CaptionSet,
     settings: ScoreSettings,
     executor: Executor,
     progress: Callable[[int, int], None] | None,
 ) -> int:
     """Score every shard; give how many sounds were heard."""
-    tasks = [ScoreTask(str(part), index) for index, part in enumerate(given.parts())]
+    tasks = [ScoreTask(str(part), index) for index, part in enumerate(old_set.parts())]
     heard = pairs = 0
-    for done in executor.run(ScoreJob(settings, str(made.folder)), tasks):
+    for done in executor.run(ScoreJob(settings, str(new_set.folder)), tasks):
         heard, pairs = heard + done.heard, pairs + done.scored + done.without
         if progress is not None:
             progress(pairs, heard)
-    made.drop_parts_from(len(tasks), ("scored", "failures"))
+    new_set.drop_parts_from(len(tasks), ("scored", "failures"))
     return heard
 
 
-def _silent(settings: ScoreSettings, made: CaptionSet, pairs: int) -> InputError:
+def _silent(settings: ScoreSettings, new_set: CaptionSet, pairs: int) -> InputError:
     """Drop shards without a single score, and say why nothing could be heard."""
-    why = next((failure.detail for failure in made.failures()), "")
-    made.drop_parts_from(0)
+    why = next((failure.detail for failure in new_set.failures()), "")
+    new_set.drop_parts_from(0)
     allowed = (
         f"the folder of the sound files; none of {pairs} pairs has one that can be read ({why})"
     )
     return InputError("audio", settings.audio_root, allowed)
 
 
-def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSummary:
+def _select(new_set: CaptionSet, settings: FilterSettings, heard: int) -> FilterSummary:
     by_source: dict[str, list[int]] = {}
     counts = {"pairs": 0, "without": 0}
 
     def counted() -> Iterator[CaptionRecord]:
-        for part in made.parts("scored"):
+        for part in new_set.parts("scored"):
             for record in read_rows(part, CaptionRecord):
                 if record.score is None:
                     counts["without"] += 1
@@ -150,7 +150,7 @@ def _select(made: CaptionSet, settings: FilterSettings, heard: int) -> FilterSum
                 if record.score >= settings.threshold:
                     yield record
 
-    writer = SetWriter(made)
+    writer = SetWriter(new_set)
     writer.extend(counted() if settings.top_k is None else best_of(counted(), settings.top_k))
     writer.flush()
     histogram = [sum(bins) for bins in zip([0] * BINS, *by_source.values(), strict=True)]
@@ -171,8 +171,8 @@ def best_of(records: Iterable[CaptionRecord], most: int) -> Iterator[CaptionReco
             row = astuple(record)
             clips.add(record.clip_id, (*row[:-1], record.created.isoformat()))
         for _, rows in clips.groups():
-            found = [_record(row) for row in rows]
-            yield from sorted(found, key=lambda record: -(record.score or 0.0))[:most]
+            captions = [_record(row) for row in rows]
+            yield from sorted(captions, key=lambda record: -(record.score or 0.0))[:most]
 
 
 def _record(row: list[Any]) -> CaptionRecord:

@@ -45,11 +45,11 @@ class Prompt:
         """
         text = text_of(name)
         parts = _PART.split(text)[1:]
-        found = {key: body.strip() for key, body in zip(parts[::2], parts[1::2], strict=True)}
-        if not found.get("user"):
+        bodies = {key: body.strip() for key, body in zip(parts[::2], parts[1::2], strict=True)}
+        if not bodies.get("user"):
             raise InputError("prompt", name, "a file with a part [user]")
         hashed = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return Prompt(name, found.get("system", ""), found["user"], hashed)
+        return Prompt(name, bodies.get("system", ""), bodies["user"], hashed)
 
     def filled(self, fields: Mapping[str, str]) -> tuple[str, str]:
         """Fill the placeholders: system and user part.
@@ -58,11 +58,11 @@ class Prompt:
             InputError: a placeholder is not among the fields.
         """
 
-        def fill(found: re.Match[str]) -> str:
-            if found[1] not in fields:
+        def fill(placeholder: re.Match[str]) -> str:
+            if placeholder[1] not in fields:
                 allowed = ", ".join(f"{{{field}}}" for field in fields) or "none"
-                raise InputError("prompt", found[0], f"the placeholders {allowed}")
-            return fields[found[1]]
+                raise InputError("prompt", placeholder[0], f"the placeholders {allowed}")
+            return fields[placeholder[1]]
 
         return _FIELD.sub(fill, self.system), _FIELD.sub(fill, self.user)
 

@@ -1,14 +1,27 @@
 """What goes in and what comes out: an `Item` is one clip to be captioned, a `CaptionRecord` is one
 caption with its provenance, a `Failure` is one attempt that gave none.
+
+The marks that a record carries, its language and whether many do not want to read it, are rules of
+thumb that need no model: what to do about them is chosen at export.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_LETTERS = str.maketrans("013457@$", "oieastas")
+_FEWEST_WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +147,63 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def file_state(path: str | Path) -> str:
+    """Size and time of a file, to tell whether it was replaced; empty when it is not there."""
+    try:
+        stat = os.stat(path) if path else None
+    except OSError:
+        stat = None
+    return "" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}"
+
+
 def digest_of_items(items: Sequence[Item], salt: Iterable[str] = ()) -> str:
     """Hash a chunk of clips, to tell whether its shard is still of these clips."""
-    found = hashlib.sha256("\n".join(salt).encode())
+    hashed = hashlib.sha256("\n".join(salt).encode())
     for item in items:
-        found.update(repr(item).encode("utf-8", "replace"))
-    return found.hexdigest()[:32]
+        hashed.update(repr(item).encode("utf-8", "replace"))
+    return hashed.hexdigest()[:32]
 
 
 def shortened(text: str, limit: int = 200) -> str:
     """Cut a text for a report; control characters become spaces."""
     plain = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def language_of(text: str) -> str:
+    """Guess a language: `en`, `other`, or `unknown` when there is too little to tell.
+
+    Letters of another script make it `other`; so do common words of other languages where common
+    English words are missing.
+    """
+    accented, plain = 0.0, text.isascii()
+    if not plain:
+        letters = [c for c in text if c.isalpha()]
+        latin = sum("LATIN" in unicodedata.name(c, "") for c in letters)
+        if letters and latin < 0.8 * len(letters):
+            return "other"
+        accented = sum(not c.isascii() for c in letters) / max(1, len(letters))
+    words = [word.lower() for word in _WORD.findall(text)]
+    english = sum(word in _words("english") for word in words)
+    foreign = sum(word in _words("foreign") for word in words)
+    if foreign > english or (english == 0 and accented > 0.03):
+        return "other"
+    if english:
+        return "en"
+    return "other" if foreign and len(words) >= _FEWEST_WORDS else "unknown"
+
+
+def is_profane(text: str) -> bool:
+    """Tell whether a word of the list occurs, also with digits for letters."""
+    plain = text.lower()
+    words = set(re.findall(r"[a-z]+", plain))
+    if "".join(c for c in plain if c in "013457@$"):
+        words |= set(re.findall(r"[a-z]+", plain.translate(_LETTERS)))
+    return not words.isdisjoint(_words("profane"))
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    text = (files("ezaudio.captions") / "words" / f"{name}.txt").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return frozenset(word for line in lines for word in line.split())

@@ -14,10 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ezaudio.captions.histogram import THRESHOLDS, lower_edge, reached
 from ezaudio.captions.record import CaptionRecord
-from ezaudio.captions.shards import CaptionSet
-from ezaudio.captions.statistics import ORDER_WORDS, Statistics, statistics_of
+from ezaudio.captions.statistics import (
+    ORDER_WORDS,
+    THRESHOLDS,
+    Statistics,
+    lower_edge,
+    reached,
+    statistics_of,
+)
+from ezaudio.captions.store import CaptionSet
 from ezaudio.checkpoints import write_bytes
 from ezaudio.errors import EzAudioError, InputError
 

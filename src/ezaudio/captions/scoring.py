@@ -1,7 +1,8 @@
 """How well each caption fits its sound: the cosine of their CLAP vectors, shard by shard.
 
-A scored shard carries the hash of the shard that it was made from and of the model: what was scored
-already is passed over. Sounds are heard once, however many captions they have.
+A scored shard carries a hash of the shard that it was made from, of the model, and of the size and
+time of the sound files: what was scored already is passed over. Sounds are heard once, however many
+captions they have.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.record import CaptionRecord, Failure, now, shortened
-from ezaudio.captions.shards import CaptionSet, read_facts, read_rows, write_rows
-from ezaudio.captions.vectors import VectorCache, Vectors
+from ezaudio.captions.embedding_cache import EmbeddingCache, Vectors
+from ezaudio.captions.record import CaptionRecord, Failure, digest, file_state, now, shortened
+from ezaudio.captions.store import CaptionSet, read_facts, read_rows, write_rows
 from ezaudio.checkpoints import sha256_file
 from ezaudio.config import Config
 from ezaudio.errors import AudioFileError
@@ -105,7 +106,7 @@ class ScoreJob:
         return Scorer(self.settings, CaptionSet(self.folder))
 
 
-class Listener:
+class SoundEmbedder:
     """Hears sound files, or remembers them.
 
     Args:
@@ -114,7 +115,7 @@ class Listener:
         settings: where the files lie, and how many windows are heard at once.
     """
 
-    def __init__(self, clap: Clap, cache: VectorCache, settings: ScoreSettings) -> None:
+    def __init__(self, clap: Clap, cache: EmbeddingCache, settings: ScoreSettings) -> None:
         self._clap, self._cache = clap, cache
         self._root, self._batch_size = Path(settings.audio_root), settings.batch_size
 
@@ -174,8 +175,8 @@ class Scorer:
         self._clap: Clap = settings.clap.build().to(device, getattr(torch, settings.dtype))
         self._settings, self._target = settings, target
         cache = Path(settings.cache) if settings.cache else target.folder / "cache"
-        self._cache = VectorCache(cache, f"{self._clap.sha256} {settings.dtype}")
-        self._listener = Listener(self._clap, self._cache, settings)
+        self._cache = EmbeddingCache(cache, f"{self._clap.sha256} {settings.dtype}")
+        self._embedder = SoundEmbedder(self._clap, self._cache, settings)
 
     def close(self) -> None:
         """Close the cache."""
@@ -184,13 +185,16 @@ class Scorer:
     def __call__(self, task: ScoreTask) -> Scored:
         """Score a shard; records keep their order."""
         target = self._target.part(task.index, "scored")
-        origin = f"{sha256_file(task.part)} {self._clap.sha256} {self._settings.audio_root}"
-        facts = read_facts(target) or {}
-        if facts.get("origin") == origin:
-            return Scored(task.index, facts["scored"], facts["without"], heard=0, passed_over=True)
         records = list(read_rows(Path(task.part), CaptionRecord))
+        files = sorted({record.audio for record in records})
+        origin = self._origin(task.part, files)
+        shard_facts = read_facts(target) or {}
+        if shard_facts.get("origin") == origin:
+            return Scored(
+                task.index, shard_facts["scored"], shard_facts["without"], heard=0, passed_over=True
+            )
         before = self._cache.misses
-        sounds, reasons = self._listener.sounds(sorted({record.audio for record in records}))
+        sounds, reasons = self._embedder.sounds(files)
         heard = self._cache.misses - before
         scores = self._scores(records, sounds)
         scored = [
@@ -203,6 +207,12 @@ class Scorer:
         write_rows(target, scored, CaptionRecord, {"origin": origin, **counts})
         return Scored(task.index, **counts, heard=heard, passed_over=False)
 
+    def _origin(self, part: str, files: Sequence[str]) -> str:
+        """Hash what the scores of a shard depend on: records, sound files and model."""
+        root = Path(self._settings.audio_root)
+        states = [(file, file_state(root / file) if file else "") for file in files]
+        return digest(sha256_file(part), self._clap.sha256, self._settings.dtype, str(root), states)
+
     def _scores(
         self, records: Sequence[CaptionRecord], sounds: dict[str, Vectors]
     ) -> list[float | None]:
@@ -210,8 +220,8 @@ class Scorer:
         keys = [self._cache.key(b"text\0" + text.encode()) for text in captions]
 
         def read(missing: list[int]) -> Vectors:
-            found: Vectors = self._clap.embed_text([captions[i] for i in missing]).cpu().numpy()
-            return found
+            vectors: Vectors = self._clap.embed_text([captions[i] for i in missing]).cpu().numpy()
+            return vectors
 
         texts = dict(zip(captions, self._cache.vectors(keys, read), strict=True))
         return [

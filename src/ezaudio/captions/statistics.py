@@ -1,4 +1,6 @@
 """What a caption set is like, counted in one pass over it: sources, scores, lengths, words, order.
+Scores are counted in bins, from which follows how many pairs reach each threshold of the paper's
+Table 2.
 
 Memory is bounded: the vocabulary keeps its most frequent words where it grows beyond a limit, the
 random pairs are a reservoir, and which clips were seen is kept on disk.
@@ -8,14 +10,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ezaudio.captions.histogram import BINS, bin_of
+from ezaudio.captions.dedup_index import DedupIndex
 from ezaudio.captions.record import CaptionRecord, Failure
-from ezaudio.captions.seen import Seen
+
+BINS = 40
+"""Bins from -1 to 1, 0.05 wide, so that the thresholds are edges of bins."""
+
+THRESHOLDS = (0.30, 0.35, 0.40, 0.45, 0.50)
+"""Rows of the table."""
+
+_HAIR = 1e-9
+"""A score that is a threshold up to rounding belongs to the bin that begins there."""
 
 ORDER_WORDS = {
     "then": r"\bthen\b",
@@ -92,47 +102,62 @@ def statistics_of(
         pairs: how many random records are kept.
         generator: chooses them.
     """
-    found = Statistics()
-    with Seen() as seen:
+    statistics = Statistics()
+    with DedupIndex() as index:
         for record in records:
-            found.captions += 1
-            found.clips += seen.first(record.clip_id)
-            _count_marks(found, record)
-            _count_words(found, record.caption)
-            _keep(found, record, pairs, generator)
+            statistics.captions += 1
+            statistics.clips += index.first(record.clip_id)
+            _count_marks(statistics, record)
+            _count_words(statistics, record.caption)
+            _keep(statistics, record, pairs, generator)
     for failure in failures:
-        found.reasons[failure.reason] += 1
-    return found
+        statistics.reasons[failure.reason] += 1
+    return statistics
 
 
-def _count_marks(found: Statistics, record: CaptionRecord) -> None:
-    found.by_source[f"{record.source} · {record.model}"] += 1
-    found.by_language[record.language] += 1
-    found.by_licence[record.licence or "not stated"] += 1
-    found.profane += record.profane
+def _count_marks(statistics: Statistics, record: CaptionRecord) -> None:
+    statistics.by_source[f"{record.source} · {record.model}"] += 1
+    statistics.by_language[record.language] += 1
+    statistics.by_licence[record.licence or "not stated"] += 1
+    statistics.profane += record.profane
     if record.score is not None:
-        found.scored += 1
-        found.scores[bin_of(record.score)] += 1
-        found.scores_by_source.setdefault(record.source, [0] * BINS)[bin_of(record.score)] += 1
+        statistics.scored += 1
+        statistics.scores[bin_of(record.score)] += 1
+        statistics.scores_by_source.setdefault(record.source, [0] * BINS)[bin_of(record.score)] += 1
 
 
-def _count_words(found: Statistics, caption: str) -> None:
+def _count_words(statistics: Statistics, caption: str) -> None:
     words = _WORD.findall(caption.lower())
-    found.words += len(words)
-    found.lengths[min(_LONGEST, len(words))] += 1
-    found.vocabulary.update(words)
-    if len(found.vocabulary) > _MOST_WORDS:
-        found.vocabulary = Counter(dict(found.vocabulary.most_common(_MOST_WORDS // 2)))
-    there = [name for name, pattern in _PATTERNS.items() if pattern.search(caption)]
-    found.order.update(there)
-    found.any_order += bool(there)
+    statistics.words += len(words)
+    statistics.lengths[min(_LONGEST, len(words))] += 1
+    statistics.vocabulary.update(words)
+    if len(statistics.vocabulary) > _MOST_WORDS:
+        statistics.vocabulary = Counter(dict(statistics.vocabulary.most_common(_MOST_WORDS // 2)))
+    order_words = [name for name, pattern in _PATTERNS.items() if pattern.search(caption)]
+    statistics.order.update(order_words)
+    statistics.any_order += bool(order_words)
 
 
 def _keep(
-    found: Statistics, record: CaptionRecord, pairs: int, generator: np.random.Generator
+    statistics: Statistics, record: CaptionRecord, pairs: int, generator: np.random.Generator
 ) -> None:
     """Reservoir sampling: every record is as likely to be among the pairs."""
-    if len(found.pairs) < pairs:
-        found.pairs.append(record)
-    elif pairs and (place := int(generator.integers(found.captions))) < pairs:
-        found.pairs[place] = record
+    if len(statistics.pairs) < pairs:
+        statistics.pairs.append(record)
+    elif pairs and (place := int(generator.integers(statistics.captions))) < pairs:
+        statistics.pairs[place] = record
+
+
+def bin_of(score: float) -> int:
+    """Number of a score's bin; scores beyond the ends go into the last."""
+    return min(BINS - 1, max(0, int((score + 1) / 2 * BINS + _HAIR)))
+
+
+def lower_edge(index: int) -> float:
+    """Lowest score of a bin."""
+    return 2 * index / BINS - 1
+
+
+def reached(bins: Sequence[int], threshold: float) -> int:
+    """Count the pairs at or above a threshold that is an edge of a bin."""
+    return sum(bins[bin_of(threshold) :])

@@ -11,7 +11,7 @@ import unicodedata
 
 from pydantic import Field
 
-from ezaudio.captions.flags import language_of
+from ezaudio.captions.record import language_of
 from ezaudio.config import Config
 
 _LONGEST_RAW = 4000
@@ -81,7 +81,7 @@ def check(text: str | None, rules: Rules) -> tuple[str, str]:
     if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") and c not in "\n\r\t" for c in text):
         return text, "control characters"
     plain = _tidied(text)
-    for reason, found in (
+    for reason, at_fault in (
         ("refusal", _REFUSAL.search(plain)),
         ("markup", _MARKUP.search(plain)),
         ("preamble", _PREAMBLE.search(plain)),
@@ -90,7 +90,7 @@ def check(text: str | None, rules: Rules) -> tuple[str, str]:
         ("times", not rules.times and _TIMES.search(plain)),
         ("several sentences", _several(text, plain)),
     ):
-        if found:
+        if at_fault:
             return plain, reason
     return plain, _language(plain, rules) or _length(plain, rules)
 
@@ -110,7 +110,7 @@ def _several(text: str, plain: str) -> bool:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if any(not line[0].islower() for line in lines[1:]):
         return True
-    ends = (found.start() for found in _END.finditer(plain))
+    ends = (end.start() for end in _END.finditer(plain))
     return any(not _NO_END.search(plain[: end + 1]) for end in ends)
 
 

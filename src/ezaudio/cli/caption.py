@@ -78,17 +78,21 @@ def run(
     With --dedup, --clap, --report and --manifest the other steps follow in one go: the filtered set
     lies in OUTPUT/filtered, and report and manifest are of the last step.
     """
+    from ezaudio.captions.run import require_access
+
     options = load_config(RunOptions, {k: v for k, v in given.items() if v is not None})
-    made = source_of(source, options, settings or [], inputs)
+    captioner = source_of(source, options, settings or [], inputs)
     executor, show = executor_of(options), Show(as_json, quiet)
     later = later_steps(options, root_from(inputs, options.audio), dedup=dedup)
-    if made.asks() or dry_run:
-        costs = tell_estimate(made, inputs, output, quiet=quiet)
+    if not dry_run:
+        require_access(captioner)
+    if captioner.asks() or dry_run:
+        costs = tell_estimate(captioner, inputs, output, quiet=quiet)
         if costs and options.max_cost is None and not (yes or dry_run):
             raise InputError("max_cost", None, "a budget, or --yes to run without one")
     if dry_run:
         return
-    label_step(made, inputs, output, (options, executor, retry_failed), show)
+    label_step(captioner, inputs, output, (options, executor, retry_failed), show)
     do_later(output, later, executor, show)
 
 
@@ -190,9 +194,9 @@ def prompts_command(
     """List the prompt files, or print one."""
     from ezaudio.captions.prompts import Prompt, packaged, text_of
 
-    for found in [name] if name else packaged():
-        prompt = Prompt.read(found)
+    for prompt_name in [name] if name else packaged():
+        prompt = Prompt.read(prompt_name)
         if name:
-            print(text_of(found), end="")
+            print(text_of(prompt_name), end="")
         else:
-            print(f"{found}  {prompt.hash}")
+            print(f"{prompt_name}  {prompt.hash}")

@@ -19,11 +19,11 @@ from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 
 if TYPE_CHECKING:
+    from ezaudio.captions.base import Source
     from ezaudio.captions.dedup import DedupSettings
     from ezaudio.captions.executors import Executor
     from ezaudio.captions.export import ExportSettings
     from ezaudio.captions.filter import FilterSettings
-    from ezaudio.captions.writer import Source
 
 AUDIO_HELP = "Folder of the sound files; where the input lies, or what the set says."
 PRICE_UNKNOWN = "price not known (--set chat.price_in=)"
@@ -145,16 +145,16 @@ def root_from(inputs: list[Path], audio: str) -> str:
     """Folder of the sound files: the one that was given, what the sets say, or where the input
     lies.
     """
-    from ezaudio.captions.shards import common_root
+    from ezaudio.captions.store import common_root
 
     first = inputs[0]
-    found = common_root([path for path in inputs if path.is_dir()], audio)
-    return os.path.abspath(found or (first if first.is_dir() else first.parent))
+    root = common_root([path for path in inputs if path.is_dir()], audio)
+    return os.path.abspath(root or (first if first.is_dir() else first.parent))
 
 
 def root_of(given: Sequence[Path], audio: str) -> str:
     """Folder of the sound files of sets: the one that was given, or what they say."""
-    from ezaudio.captions.shards import common_root
+    from ezaudio.captions.store import common_root
 
     return common_root(given, os.path.abspath(audio) if audio else "")
 
@@ -169,16 +169,16 @@ def executor_of(options: PlaceOptions) -> Executor:
 
 def tell_estimate(source: Source, inputs: list[Path], output: Path, *, quiet: bool) -> bool:
     """Say on stderr what a run would ask for; True when it would spend money."""
-    from ezaudio.captions.estimate import estimate
+    from ezaudio.captions.cost import estimate
 
-    found = estimate(source, inputs, output)
-    price = f"about {_money(found.cost)}" if found.priced else PRICE_UNKNOWN
+    expected = estimate(source, inputs, output)
+    price = f"about {_money(expected.cost)}" if expected.priced else PRICE_UNKNOWN
     if not quiet:
         note(
-            f"{found.clips:,} clips, {found.bad_lines:,} bad lines; {found.requests:,} requests, "
-            f"{found.tokens:,} tokens, {price}"
+            f"{expected.clips:,} clips, {expected.bad_lines:,} bad lines; "
+            f"{expected.requests:,} requests, {expected.tokens:,} tokens, {price}"
         )
-    return bool(found.requests) and not (found.priced and found.cost == 0)
+    return bool(expected.requests) and not (expected.priced and expected.cost == 0)
 
 
 def _money(cost: float) -> str:
@@ -198,7 +198,7 @@ def label_step(
     Raises:
         InputError: a budget ended before the clips did.
     """
-    from ezaudio.captions.build import OUT_OF_BUDGET, RunSettings, label
+    from ezaudio.captions.run import OUT_OF_BUDGET, RunSettings, label
 
     options, executor, retry_failed = how
     values = {name: getattr(options, name) for name in ("chunk", "max_requests", "max_cost")}
@@ -258,8 +258,8 @@ def later_steps(options: RunOptions, root: str, *, dedup: bool) -> Later:
     manifest = None if options.manifest is None else Path(options.manifest)
     if manifest is not None:
         writer_of(manifest)
-    for place in filter(None, (report, manifest)):
-        require_writable(place)
+    for target in filter(None, (report, manifest)):
+        require_writable(target)
     if options.clap is not None:
         require_model(chosen.score.clap)
     return Later(
@@ -292,9 +292,9 @@ def filter_step(
     from ezaudio.captions.filter import filter_set
 
     with show.counting("pairs scored, sounds heard") as progress:
-        found = filter_set(given, output, settings=settings, executor=executor, progress=progress)
+        summary = filter_set(given, output, settings=settings, executor=executor, progress=progress)
     bins = ("histogram", "by_source")
-    show({name: value for name, value in asdict(found).items() if name not in bins})
+    show({name: value for name, value in asdict(summary).items() if name not in bins})
     return output
 
 
@@ -303,8 +303,8 @@ def dedup_step(given: Sequence[Path], output: Path, settings: DedupSettings, sho
     from ezaudio.captions.dedup import dedup_set
 
     with show.counting("captions read, kept") as progress:
-        found = dedup_set(given, output, settings=settings, progress=progress)
-    show(asdict(found))
+        summary = dedup_set(given, output, settings=settings, progress=progress)
+    show(asdict(summary))
     return output
 
 

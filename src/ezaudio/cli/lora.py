@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from ezaudio.training.lora import LoRAPlan
+    from ezaudio.training.loop.trainer import Progress
     from ezaudio.training.lora_run import Trained
-    from ezaudio.training.trainer import Progress
+    from ezaudio.training.tasks.lora import LoRAPlan
 
 lora = typer.Typer(
     add_completion=False,
@@ -62,28 +63,35 @@ def train(
     quiet: Quiet = False,
     **settings: Any,
 ) -> None:
-    """Fit an adapter to your own sounds, and print the name of its file.
+    """Fit an adapter to your own sounds, and print the name of its file; under torchrun on many
+    processes.
 
     Captions come from captions.csv in the folder, from NAME.txt beside NAME.wav, or from the names
     of the files.
     """
-    from ezaudio.training.lora import LoRARecipe
     from ezaudio.training.lora_run import RECIPE, LoRAJob, check_job, fit, prepare
+    from ezaudio.training.tasks.lora import LoRARecipe
 
     wanted = load_config(LoRARecipe, recipe or RECIPE, values or [])
     where = load_config(ModelOptions, part_of(settings, ModelOptions))
     job = LoRAJob(sounds, output, where.model, where.device, where.dtype, resume)
     check_job(job, wanted)
+    main = os.environ.get("RANK", "0") == "0"  # torchrun's; only the first process speaks
+    quiet = quiet or not main
     with _bar(quiet=quiet) as callback:
         prepared = prepare(job, wanted, callback)
-        for line in prepared.skipped:
-            note(f"left out: {line}", quiet=quiet)
-        if dry_run:
-            _show(prepared.task.plan(), job.folder)
-            return
-        note(_heard(prepared.task.plan()), quiet=quiet)
-        made = fit(prepared, job, None if callback is None else callback.step)
-    _show_end(made, quiet=quiet)
+        try:
+            for line in prepared.skipped:
+                note(f"left out: {line}", quiet=quiet)
+            if dry_run:
+                if main:
+                    _show(prepared.task.plan(), job.folder)
+                return
+            note(_heard(prepared.task.plan()), quiet=quiet)
+            made = fit(prepared, job, None if callback is None else callback.step)
+        finally:
+            prepared.engine.close()
+    _show_end(made, quiet=quiet, main=main)
 
 
 @lora.command()
@@ -119,15 +127,17 @@ def _heard(plan: LoRAPlan) -> str:
     )
 
 
-def _show_end(made: Trained, *, quiet: bool) -> None:
+def _show_end(made: Trained, *, quiet: bool, main: bool) -> None:
     """Print the adapter's file; a run that was stopped leaves with the signal's number."""
     if made.stopped_by is not None:
         by = signal.Signals(made.stopped_by).name
-        note(f"stopped by {by} after step {made.step}; --resume goes on.")
+        note(f"stopped by {by} after step {made.step}; --resume goes on.", quiet=not main)
         raise typer.Exit(STOPPED_BY + made.stopped_by)
-    with_it, without = made.measured["valid_loss"], made.measured["base_loss"]
-    note(f"loss {with_it:.4f} with the adapter, {without:.4f} without it", quiet=quiet)
-    print(made.path)
+    if "base_loss" in made.measured:
+        with_it, without = made.measured["valid_loss"], made.measured["base_loss"]
+        note(f"loss {with_it:.4f} with the adapter, {without:.4f} without it", quiet=quiet)
+    if main:
+        print(made.path)
 
 
 def _show(plan: LoRAPlan, folder: Path) -> None:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import torch
     from rich.progress import TaskID
 
-    from ezaudio.training.recipe import Job, Recipe
+    from ezaudio.training.loop.task import Plan
+    from ezaudio.training.loop.trainer import Callback, Job, Progress
+    from ezaudio.training.recipe import Recipe
     from ezaudio.training.runner import Ended
-    from ezaudio.training.task import Plan
-    from ezaudio.training.trainer import Callback, Progress
 
 
 _RATE_SIZE = 768
@@ -64,7 +64,7 @@ def train(
     if dry_run:
         show_plan(read)
         return
-    from ezaudio.training.engine import Engine
+    from ezaudio.training.loop.distributed import Engine
     from ezaudio.training.runner import is_begun, run_recipe
 
     engine = Engine(read.engine)

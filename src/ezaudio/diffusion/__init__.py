@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ezaudio.diffusion.grids import TIME_GRIDS, TimeGrid
     from ezaudio.diffusion.guidance import VelocityPair, cfg, guide, rescale_guidance
-    from ezaudio.diffusion.loss import velocity_loss
     from ezaudio.diffusion.noise import NoiseSource, SeededNoise
     from ezaudio.diffusion.prediction import (
         Velocity,
@@ -49,7 +48,6 @@ __all__ = [
     "rescale_guidance",
     "time_of_angle",
     "v_from_x0_eps",
-    "velocity_loss",
     "velocity_target",
     "x0_from_v",
     "zero_snr_schedule",
@@ -58,7 +56,6 @@ __all__ = [
 _MODULES = {
     "grids": ("TIME_GRIDS", "TimeGrid"),
     "guidance": ("VelocityPair", "cfg", "guide", "rescale_guidance"),
-    "loss": ("velocity_loss",),
     "noise": ("NoiseSource", "SeededNoise"),
     "prediction": (
         "Velocity",

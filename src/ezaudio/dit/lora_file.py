@@ -14,8 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ezaudio.checkpoints import Loaded, ModuleInfo, load_module, save_module
-from ezaudio.config import load_config
+from ezaudio.checkpoints import ModuleInfo, config_of, load_module, save_module
 from ezaudio.dit.lora import (
     LoRAConfig,
     add_adapter,
@@ -93,7 +92,7 @@ def load_adapter(path: str | Path) -> Adapter:
     """
     loaded = load_module(path, kind=LORA_KIND)
     facts = {name: value for name, value in loaded.extra.items() if name != "base"}
-    return Adapter(_config(loaded), loaded.tensors, base_of(loaded), facts)
+    return Adapter(config_of(loaded, LoRAConfig), loaded.tensors, base_of(loaded), facts)
 
 
 def put_adapter(
@@ -157,10 +156,3 @@ def base_of(info: ModuleInfo) -> Base:
     if not isinstance(values, dict) or not {"name", "sha256"} <= set(values) <= set(known):
         raise CheckpointError(f"{info.path}: does not say what it was fitted to")
     return Base(**{name: str(value) for name, value in values.items()})
-
-
-def _config(loaded: Loaded) -> LoRAConfig:
-    try:
-        return load_config(LoRAConfig, loaded.config)
-    except InputError as error:
-        raise CheckpointError(f"{loaded.path}: in its configuration, {error}") from None

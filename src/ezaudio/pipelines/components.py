@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from ezaudio.checkpoints import (
-    Loaded,
+    config_of,
     load_foreign,
     load_module,
     read_module_info,
@@ -26,43 +25,56 @@ from ezaudio.dit.lora_file import Base
 from ezaudio.dit.official import official_dit_state
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.hub import fetch_official
+from ezaudio.nn.loading import load_state
 from ezaudio.nn.precision import fast_in_bfloat16
 from ezaudio.pipelines.catalogue import Model, ModelCard, find_model
 from ezaudio.pipelines.choices import allowed_names
 from ezaudio.pipelines.lora import AdapterChoice, adapter_facts, check_adapters, merge_choices
 from ezaudio.pipelines.options import DTYPES, GenerateOptions, resolve_options
 from ezaudio.text import NO_TEXT, TEXT_ENCODERS, CachedTextEncoder, NoText
-from ezaudio.vae import VAE_FAMILIES, Autoencoder, OobleckConfig
-from ezaudio.vae.official import official_vae_state
+from ezaudio.vae import Autoencoder
+from ezaudio.vae.load import load_vae
 
 if TYPE_CHECKING:
     from ezaudio.text import TextEncoder
+    from ezaudio.types import TextEmbedding
 
 
-@dataclass(frozen=True)
-class Components:
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """What makes a sound, whether it is a model or still in training.
+
+    Attributes:
+        dit: the network, in its precision.
+        vae: the autoencoder, in float32.
+        text_encoder: gives token vectors and remembers them; None for a network without text.
+        schedule: how much noise a diffusion step holds.
+        device: where the network runs.
+        dtype: its precision.
+    """
+
+    dit: EzAudioDiT
+    vae: Autoencoder
+    text_encoder: Callable[[Sequence[str]], TextEmbedding] | None
+    schedule: Schedule
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components(Networks):
     """A model in memory.
 
     Attributes:
         card: what it is.
-        dit: the network, in its precision.
-        vae: the autoencoder, in float32.
         text_encoder: gives token vectors and remembers them; `NoText` for a network without text.
-        schedule: how much noise a diffusion step holds.
         files: the weight files, by part.
-        device: where the network runs.
-        dtype: its precision.
         loras: what metadata says of the adapters that are merged into the network.
     """
 
     card: ModelCard
-    dit: EzAudioDiT
-    vae: Autoencoder
     text_encoder: TextEncoder
-    schedule: Schedule
     files: Mapping[str, Path]
-    device: torch.device
-    dtype: torch.dtype
     loras: Sequence[Mapping[str, Any]] = ()
 
     @cached_property
@@ -120,14 +132,22 @@ def load_components(
     if adapters:
         merge_choices(network, adapters, base)
     dit = network.to(place, precision).eval().requires_grad_(False)
-    vae = load_vae(found, files["vae"], place)
+    vae = load_vae(files["vae"], device=place, official=found.official is not None)
     encoder: TextEncoder = NoText()
     if dit.config.text_width is not None:
         encoder = CachedTextEncoder(_build_text(found).to(place, precision))
     _check_fit(found, dit, vae, encoder)
-    schedule = zero_snr_schedule()
-    loras = adapter_facts(adapters)
-    return Components(found.card, dit, vae, encoder, schedule, files, place, precision, loras)
+    return Components(
+        card=found.card,
+        dit=dit,
+        vae=vae,
+        text_encoder=encoder,
+        schedule=zero_snr_schedule(),
+        files=files,
+        device=place,
+        dtype=precision,
+        loras=adapter_facts(adapters),
+    )
 
 
 def base_of_model(model: Model, path: Path) -> Base:
@@ -153,25 +173,6 @@ def weight_files(model: Model, parts: Sequence[str] = ("dit", "vae")) -> dict[st
         return {part: model.folder / names[part] for part in parts}
     published = {"dit": model.official or "", "vae": "vae"}
     return {part: fetch_official(published[part]) for part in parts}
-
-
-def load_vae(model: Model, path: Path, device: torch.device) -> Autoencoder:
-    """Load an autoencoder for inference, in float32, its weight norm folded.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or does not fit its configuration.
-    """
-    if model.official is not None:
-        config = OobleckConfig()
-        vae: Autoencoder = config.build()
-        tensors = official_vae_state(load_foreign(path), config)
-    else:
-        loaded = load_module(path, kind="vae")
-        vae, tensors = _build_vae(loaded), loaded.tensors
-    _load_state(vae, _floats(tensors), path, assign=False)
-    vae.fold_weight_norm()
-    vae.to(device).eval().requires_grad_(False)
-    return vae
 
 
 def resolve_device(device: str | None) -> torch.device:
@@ -231,44 +232,11 @@ def _load_dit(model: Model, path: Path) -> EzAudioDiT:
         tensors = official_dit_state(content.get("model", content))
     else:
         loaded = load_module(path, kind="dit")
-        config, tensors = _parsed(DiTConfig, loaded), loaded.tensors
+        config, tensors = config_of(loaded, DiTConfig), loaded.tensors
     with torch.device("meta"):
         dit = config.build()
-    _load_state(dit, _floats(tensors), path, assign=True)
+    load_state(dit, tensors, path, assign=True)
     return dit
-
-
-def _build_vae(loaded: Loaded) -> Autoencoder:
-    kind = str(loaded.config.get("kind"))
-    if kind not in VAE_FAMILIES:
-        raise CheckpointError(f"{loaded.path}: autoencoder of kind {kind!r} is unknown")
-    vae: Autoencoder = _parsed(VAE_FAMILIES[kind], loaded).build()
-    return vae
-
-
-def _parsed(cls: Any, loaded: Loaded) -> Any:
-    try:
-        return load_config(cls, loaded.config)
-    except InputError as error:
-        raise CheckpointError(f"{loaded.path}: in its configuration, {error}") from None
-
-
-def _floats(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring half-precision weights to float32."""
-    return {name: x.float() if x.is_floating_point() else x for name, x in tensors.items()}
-
-
-def _load_state(
-    module: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool
-) -> None:
-    try:
-        module.load_state_dict(tensors, strict=True, assign=assign)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-        detail = (lines or [str(error)])[0][:120]
-        raise CheckpointError(
-            f"{path}: its tensors do not fit its configuration ({detail})"
-        ) from None
 
 
 def _build_text(model: Model) -> TextEncoder:

@@ -22,7 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ezaudio.diffusion import (
@@ -35,12 +37,15 @@ from ezaudio.diffusion import (
     guide,
 )
 from ezaudio.dit import Condition
-from ezaudio.pipelines.components import Components
+from ezaudio.pipelines.components import Networks
 from ezaudio.pipelines.options import SamplingOptions
 
 if TYPE_CHECKING:
     from ezaudio.dit.condition import PreparedSteps
+    from ezaudio.types import TextEmbedding
+    from ezaudio.vae import Autoencoder
 
+_EXCITATION = 1
 
 EVENT_OVERLAP_S = 0.25
 """So long before and after a boundary between events, both are read: a cross-fade of 0.5 s."""
@@ -86,13 +91,13 @@ class Denoiser:
     """Denoises batches, and remembers the prepared diffusion steps between them.
 
     Attributes:
-        parts: the model.
+        parts: the model, or a network in training and what belongs to it.
     """
 
-    parts: Components
+    parts: Networks
     _steps: dict[tuple[int, ...], PreparedSteps | None] = field(default_factory=dict)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode, whose tensors a network in training could not use later
     def __call__(
         self, batch: Batch, *, kept: Kept | None = None, callback: StepCallback | None = None
     ) -> Tensor:
@@ -117,7 +122,7 @@ class Denoiser:
         options = batch.options
         positive = self._condition(batch.prompts, timesteps, batch.frames)
         network = _Network(self.parts, kept)
-        if options.guidance_scale == 1.0 or not self.parts.reads_text:
+        if options.guidance_scale == 1.0 or self.parts.dit.config.text_width is None:
             return lambda x_t, t: network(x_t, t, positive)
         negative = self._condition(batch.negative_prompts, timesteps, batch.frames)
         both = Condition.cat([positive, negative])
@@ -137,17 +142,11 @@ class Denoiser:
 
     def _condition(self, prompts: Sequence[Prompt], timesteps: Tensor, frames: int) -> Condition:
         """Prepare each distinct text once, and the steps once per generation."""
-        if not self.parts.reads_text:
-            return self.parts.dit.prepare(timesteps=timesteps)
+        if self.parts.text_encoder is None or self.parts.dit.config.text_width is None:
+            return self._prepared(None, timesteps)
         texts = [(prompt,) if isinstance(prompt, str) else prompt for prompt in prompts]
         distinct = list(dict.fromkeys(text for row in texts for text in row))
-        text = self.parts.text_encoder(distinct)
-        key = tuple(int(t) for t in timesteps)
-        if key in self._steps:
-            condition = replace(self.parts.dit.prepare(text), steps=self._steps[key])
-        else:
-            condition = self.parts.dit.prepare(text, timesteps)
-            self._steps[key] = condition.steps
+        condition = self._prepared(self.parts.text_encoder(distinct), timesteps)
         if all(len(row) == 1 for row in texts):
             return condition.select([distinct.index(row[0]) for row in texts])
         patch, vae = self.parts.dit.config.patch_size, self.parts.vae
@@ -161,6 +160,35 @@ class Denoiser:
             ]
         )
 
+    def _prepared(self, text: TextEmbedding | None, timesteps: Tensor) -> Condition:
+        key = tuple(int(t) for t in timesteps)
+        if key in self._steps:
+            return replace(self.parts.dit.prepare(text), steps=self._steps[key])
+        condition = self.parts.dit.prepare(text, timesteps)
+        self._steps[key] = condition.steps
+        return condition
+
+
+def excitation(vae: Autoencoder, seeds: Sequence[int], frames: int) -> Tensor | None:
+    """The white noise that a decoder is excited by, from the takes' seeds.
+
+    It is independent of the noise that the latents of the same seeds are made from; a longer sound
+    begins with the noise of the shorter one.
+
+    Args:
+        vae: autoencoder.
+        seeds: one per row.
+        frames: T.
+
+    Returns:
+        (B, 1, T * hop_samples); None for an autoencoder that takes none.
+    """
+    if not vae.excited:
+        return None
+    own = [int(np.random.SeedSequence([seed, _EXCITATION]).generate_state(1)[0]) for seed in seeds]
+    noise = SeededNoise(own, vae.hop_samples, frames)()
+    return rearrange(noise, "b h t -> b 1 (t h)")
+
 
 class _Network:
     """The network as a velocity in float32, whatever its own precision; 0 in kept frames.
@@ -168,7 +196,7 @@ class _Network:
     With zeros there, guidance and its rescaling see the frames that are made, and no others.
     """
 
-    def __init__(self, parts: Components, kept: Kept | None) -> None:
+    def __init__(self, parts: Networks, kept: Kept | None) -> None:
         self.parts, self.kept = parts, kept
 
     def __call__(self, x_t: Tensor, t: float, condition: Condition) -> Tensor:

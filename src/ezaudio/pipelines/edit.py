@@ -31,7 +31,7 @@ from ezaudio.data.levels import FAINT, PEAK
 from ezaudio.diffusion import derived_seed
 from ezaudio.errors import AudioFileError, InputError
 from ezaudio.pipelines.components import Components
-from ezaudio.pipelines.denoise import Batch, Denoiser, Kept
+from ezaudio.pipelines.denoise import Batch, Denoiser, Kept, excitation
 from ezaudio.pipelines.generate import facts_of, random_seed
 from ezaudio.pipelines.options import EditOptions
 from ezaudio.pipelines.progress import Callback, Counter
@@ -252,7 +252,8 @@ def _made(
         callback=counter,
     )
     whole = torch.cat([around[..., :lead], latent, around[..., lead + frames :]], dim=-1)
-    decoded: Takes = decode_chunked(vae, whole)[:, 0].float().cpu().numpy()
+    noise = excitation(vae, seeds, whole.shape[-1])
+    decoded: Takes = decode_chunked(vae, whole, noise)[:, 0].float().cpu().numpy()
     return at, np.divide(decoded, gains, dtype=np.float32)
 
 

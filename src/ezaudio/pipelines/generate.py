@@ -20,7 +20,7 @@ from ezaudio.audio_levels import bring_to_loudness, fade_ends, loudness_lufs, pe
 from ezaudio.diffusion import MAX_SEED, SAMPLERS, derived_seed
 from ezaudio.errors import InputError
 from ezaudio.pipelines.components import Components
-from ezaudio.pipelines.denoise import Batch, Denoiser
+from ezaudio.pipelines.denoise import Batch, Denoiser, excitation
 from ezaudio.pipelines.options import GenerateOptions, SamplingOptions, check_prompt
 from ezaudio.pipelines.progress import Callback, Counter
 from ezaudio.pipelines.results import CEILING, Sound
@@ -162,8 +162,10 @@ def generate(
     )
     denoise = Denoiser(parts)
     for takes in batches:
-        latent = denoise(_batch(takes, vae.hop_samples), callback=counter)
-        waves = decode_chunked(vae, latent)  # (B, 1, T * hop)
+        batch = _batch(takes, vae.hop_samples)
+        latent = denoise(batch, callback=counter)
+        noise = excitation(vae, batch.seeds, batch.frames)
+        waves = decode_chunked(vae, latent, noise)  # (B, 1, T * hop)
         for take, wave in zip(takes, waves, strict=True):
             yield take.index, _sound(parts, take, wave[0, : take.samples])
 

@@ -14,8 +14,7 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from ezaudio.checkpoints import ModuleInfo, read_module_info
-from ezaudio.config import load_config
+from ezaudio.checkpoints import ModuleInfo, config_of, read_module_info
 from ezaudio.dit.lora import LoRAConfig, adapted_layers, merge_adapters, remove_adapters
 from ezaudio.dit.lora_file import LORA_KIND, Base, base_of, check_base, put_adapter
 from ezaudio.errors import CheckpointError, InputError
@@ -123,10 +122,7 @@ def read_adapter_info(path: Path) -> ModuleInfo:
     info = read_module_info(path)
     if info.kind != LORA_KIND:
         raise CheckpointError(f"{path}: holds a `{info.kind}`, expected a `{LORA_KIND}`")
-    try:
-        load_config(LoRAConfig, info.config)
-    except InputError as error:
-        raise CheckpointError(f"{path}: in its configuration, {error}") from None
+    config_of(info, LoRAConfig)
     base_of(info)
     return info
 

@@ -13,11 +13,12 @@ from ezaudio import __version__
 from ezaudio.audio_distance import Distances, distances
 from ezaudio.audio_levels import peak_guard
 from ezaudio.pipelines.catalogue import find_model
-from ezaudio.pipelines.components import file_hash, load_vae, resolve_device, weight_files
+from ezaudio.pipelines.components import file_hash, resolve_device, weight_files
 from ezaudio.pipelines.edit import SoundLike, load_clip
 from ezaudio.pipelines.results import CEILING, Sound
 from ezaudio.types import Clip
 from ezaudio.vae.chunked import decode_chunked, encode_chunked
+from ezaudio.vae.load import load_vae
 
 if TYPE_CHECKING:
     from ezaudio.vae import Autoencoder
@@ -52,7 +53,7 @@ def load_autoencoder(
     place = resolve_device(device)
     path = weight_files(found, parts=("vae",))["vae"]
     facts = {"model": found.card.name, "vae_sha256": file_hash(path)}
-    return load_vae(found, path, place), facts
+    return load_vae(path, device=place, official=found.official is not None), facts
 
 
 def reconstruct(

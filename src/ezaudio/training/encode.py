@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ezaudio.checkpoints import load_module, write_bytes
-from ezaudio.config import Config, load_config
+from ezaudio.checkpoints import sha256_file, write_bytes
+from ezaudio.config import Config
 from ezaudio.data.checks import Quarantined, write_quarantine
 from ezaudio.data.latents import KIND, SILENCE, npy
 from ezaudio.data.levels import trim_and_level
@@ -48,7 +48,8 @@ from ezaudio.data.tables import (
 from ezaudio.data.waveforms import WaveformStore
 from ezaudio.data.work import in_order
 from ezaudio.errors import AudioFileError, InputError
-from ezaudio.vae import VAE_FAMILIES, Autoencoder
+from ezaudio.vae import Autoencoder
+from ezaudio.vae.load import load_vae
 
 _SILENCE_S = 3.0
 
@@ -100,10 +101,7 @@ def load_autoencoder(path: Path, device: str = "cpu") -> tuple[Autoencoder, str]
     Raises:
         CheckpointError: The file is damaged or no autoencoder.
     """
-    loaded = load_module(path, kind="vae")
-    vae = load_config(VAE_FAMILIES[loaded.config["kind"]], loaded.config).build()
-    vae.load_state_dict(loaded.tensors)
-    return vae.eval().to(device), loaded.sha256
+    return load_vae(path, device=device), sha256_file(path)
 
 
 class LatentEncoder:

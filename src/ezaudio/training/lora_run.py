@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
+
 from ezaudio.data.manifest import ClipRow
 from ezaudio.errors import InputError
 from ezaudio.pipelines import load_components
 from ezaudio.pipelines.catalogue import Model, find_model
 from ezaudio.pipelines.components import base_of_model, resolve_device, resolve_dtype
 from ezaudio.pipelines.outputs import try_to_write
-from ezaudio.training import trainer
-from ezaudio.training.engine import Engine
-from ezaudio.training.lora import LoRARecipe, LoRATask
+from ezaudio.training.loop import trainer
+from ezaudio.training.loop.distributed import Engine
 from ezaudio.training.lora_sounds import encode_sounds, find_sounds
+from ezaudio.training.tasks.lora import LoRARecipe, LoRATask
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "lora.yaml"
 
@@ -58,7 +60,7 @@ class Prepared:
 
     Attributes:
         task: with model and sounds in memory.
-        engine: this process.
+        engine: the processes.
         skipped: why sounds were left out, a line each.
     """
 
@@ -87,15 +89,18 @@ class Trained:
 def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) -> Prepared:
     """Find and encode the sounds, load the model, and put a fresh adapter on it.
 
+    Every process does it for itself: a folder of one's own sounds is small.
+
     Raises:
         InputError: a setting, the model or the sounds cannot be used; a run waits to be resumed, or
-            there is none; there are several processes.
+            there is none; the processes do not divide a batch.
         CheckpointError: the model is damaged.
         OutputError: the adapter could not be written.
     """
     model, root, rows = check_job(job, recipe)
     engine = _engine(job, recipe)
-    parts = load_components(model, device=job.device, dtype=job.dtype)
+    device = "cpu" if engine.device.type == "cpu" else str(engine.device)
+    parts = load_components(model, device=device, dtype=job.dtype)
     base = base_of_model(model, parts.files["dit"])
 
     def encoding(done: int, total: int) -> None:
@@ -103,7 +108,7 @@ def prepare(job: LoRAJob, recipe: LoRARecipe, callback: Callback | None = None) 
             callback("encoding", done, total)
 
     store, skipped = encode_sounds(root, rows, parts.vae, callback=encoding)
-    task = LoRATask(parts, base, store, recipe, file_name=job.output.name)
+    task = LoRATask(parts, base, store, recipe, engine, file_name=job.output.name)
     return Prepared(task, engine, tuple(skipped))
 
 
@@ -159,27 +164,31 @@ def fit(prepared: Prepared, job: LoRAJob, callback: trainer.Callback | None = No
         InputError: the run that is to be resumed had other sounds, another model or recipe.
         OutputError: the adapter or a checkpoint cannot be written.
     """
-    task, recipe = prepared.task, prepared.task.recipe
+    task, engine, recipe = prepared.task, prepared.engine, prepared.task.recipe
     outcome = trainer.train(
         task,
         recipe.run,
-        prepared.engine,
+        engine,
         folder=job.folder,
         schedule=recipe.optim,
         resume=job.resume,
         callback=callback,
     )
     if outcome.stopped_by is None:
-        (made,) = outcome.exported
-        os.replace(made, job.output)
-        shutil.rmtree(job.folder / trainer.CHECKPOINTS, ignore_errors=True)
+        if engine.main:
+            os.replace(outcome.exported[0], job.output)  # the average that measured best
+            shutil.rmtree(job.folder / trainer.CHECKPOINTS, ignore_errors=True)
+        engine.barrier()
     return Trained(job.output, outcome.measured, outcome.step, outcome.stopped_by)
 
 
 def _engine(job: LoRAJob, recipe: LoRARecipe) -> Engine:
-    """This process on the model's device."""
-    place = "cpu" if resolve_device(job.device).type == "cpu" else "auto"
-    engine = Engine(recipe.engine.model_copy(update={"device": place}))
-    if engine.world > 1:
-        raise InputError("processes", engine.world, "1: an adapter is fitted by one process")
-    return engine
+    """The processes, on the model's device; several share the accelerators of the machine."""
+    if recipe.engine.sharding != "none":
+        allowed = "none: the network of an adapter fits every process whole"
+        raise InputError("engine.sharding", recipe.engine.sharding, allowed)
+    place = resolve_device(job.device)
+    if place.type == "cuda" and place.index is not None:
+        torch.cuda.set_device(place)
+    settings = {"device": "cpu" if place.type == "cpu" else "auto"}
+    return Engine(recipe.engine.model_copy(update=settings))

@@ -7,8 +7,7 @@ removes an entry. What all stages share stands under `each`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -19,43 +18,17 @@ from ezaudio.config import Config, load_config
 from ezaudio.dit import DiTConfig
 from ezaudio.errors import InputError
 from ezaudio.text import TEXT_ENCODERS
-from ezaudio.training.autoencoder import AutoencoderConfig, AutoencoderTask
-from ezaudio.training.diffusion import DiffusionTask
-from ezaudio.training.engine import Engine, EngineConfig
-from ezaudio.training.optim import RateConfig
-from ezaudio.training.plan import plan_stage
-from ezaudio.training.stages import StageConfig
-from ezaudio.training.task import Plan, Task
-from ezaudio.training.trainer import RunConfig
-from ezaudio.training.vae_gan import VaeGanRecipe
+from ezaudio.training.loop.distributed import EngineConfig
+from ezaudio.training.loop.trainer import Job
+from ezaudio.training.tasks.autoencoder import AutoencoderRecipe
+from ezaudio.training.tasks.diffusion import DiffusionTask, load_material
+from ezaudio.training.tasks.plan import plan_stage
+from ezaudio.training.tasks.stages import StageConfig
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 """The recipes that come with the package."""
 
 _DEEPEST = 8
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a recipe: a stage.
-
-    Attributes:
-        name: Of the stage.
-        folder: Of its run.
-        config: All that it depends on; a run is resumed with the same.
-        run: Bounds and rhythm.
-        schedule: Learning rate over the run.
-        make: Builds the task.
-        plan: Says what it takes, for a number of processes.
-    """
-
-    name: str
-    folder: Path
-    config: Config
-    run: RunConfig
-    schedule: RateConfig
-    make: Callable[[Engine], Task]
-    plan: Callable[[int], Plan]
 
 
 class Recipe(Protocol):
@@ -136,45 +109,16 @@ class DiffusionRecipe(Config):
             config=self.model_copy(update={"stages": {name: stage}}),
             run=stage.run,
             schedule=stage.optim,
-            make=lambda engine: DiffusionTask(self.model, self.text, stage, engine, start=start),
+            make=lambda engine: DiffusionTask(
+                load_material(self.model, self.text, stage, engine, start=start), stage, engine
+            ),
             plan=lambda world: plan_stage(model, stage, world),
         )
 
 
-class AutoencoderRecipe(AutoencoderConfig):
-    """Training of an autoencoder by spectral losses.
-
-    Attributes:
-        kind: `autoencoder`.
-        output: Folder of the run.
-        engine: How it computes.
-        run: Bounds and rhythm.
-    """
-
-    kind: Literal["autoencoder"] = "autoencoder"
-    output: Path
-    engine: EngineConfig = EngineConfig()
-    run: RunConfig
-
-    def jobs(self) -> list[Job]:
-        """One run."""
-        return [
-            Job(
-                name="autoencoder",
-                folder=self.output,
-                config=self,
-                run=self.run,
-                schedule=self.optim,
-                make=lambda engine: AutoencoderTask(self, engine, seed=self.run.seed),
-                plan=lambda world: self.plan(steps=self.run.steps, world=world),
-            )
-        ]
-
-
-RECIPES: dict[str, type[DiffusionRecipe] | type[AutoencoderRecipe] | type[VaeGanRecipe]] = {
+RECIPES: dict[str, type[DiffusionRecipe] | type[AutoencoderRecipe]] = {
     "diffusion": DiffusionRecipe,
     "autoencoder": AutoencoderRecipe,
-    "vae-gan": VaeGanRecipe,
 }
 """Kind of a recipe to its settings; a new kind of task is one line here."""
 

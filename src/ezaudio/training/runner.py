@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import yaml
 
 from ezaudio.checkpoints import write_bytes
 from ezaudio.config import dump_config
 from ezaudio.errors import InputError, OutputError
-from ezaudio.training.engine import Engine
-from ezaudio.training.recipe import Job, Recipe
-from ezaudio.training.trainer import CHECKPOINTS, Callback, Outcome, train
+from ezaudio.training.loop.checkpointing import differences
+from ezaudio.training.loop.distributed import Engine
+from ezaudio.training.loop.trainer import CHECKPOINTS, Callback, Job, Outcome, train
+from ezaudio.training.recipe import Recipe
 
 RECIPE = "recipe.yaml"
 DONE = "done.json"
-_FREE = ("run", "engine", "compute", "valid", "listen", "output", "start")
-"""Fields that may change when a run goes on; the seed of `run` may not."""
-
 Tell: TypeAlias = Callable[[Job], Callback | None]
 """Asked for each stage who is told of its steps."""
 
@@ -131,25 +129,6 @@ def check_folder(job: Job, *, resume: bool) -> None:
     now = yaml.safe_load(dump_config(job.config))
     for field, old, new in differences(before, now):
         raise InputError(field, new, f"{old!r}, as in the run that is to go on in {job.folder}")
-
-
-def differences(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Fields whose values differ and may not: name, old value, new value."""
-    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
-        if before != now:
-            yield field, before, now
-        return
-    for name in {**before, **now}:
-        inner = f"{field}.{name}" if field else str(name)
-        old, new = before.get(name), now.get(name)
-        if name == "run":
-            yield from differences(_seed(old), _seed(new), f"{inner}.seed")
-        elif name not in _FREE:
-            yield from differences(old, new, inner)
-
-
-def _seed(run: Any) -> Any:
-    return run.get("seed") if isinstance(run, Mapping) else None
 
 
 def _write(path: Path, text: str) -> None:

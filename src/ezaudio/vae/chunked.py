@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ezaudio.errors import InputError
 from ezaudio.vae.bottleneck import Posterior
-from ezaudio.vae.model import Autoencoder
+from ezaudio.vae.model import Autoencoder, default_noise
 
 DEFAULT_CHUNK_FRAMES = 250
 """5 s at 50 frames/s: about 70 MB per activation of the released autoencoder."""
@@ -58,22 +58,28 @@ def encode_chunked(
 def decode_chunked(
     vae: Autoencoder,
     latent: Tensor,
+    noise: Tensor | None = None,
     *,
     chunk_frames: int = DEFAULT_CHUNK_FRAMES,
     overlap_frames: int | None = None,
 ) -> Tensor:
     """Decode (B, C, T) piece by piece; arguments and errors as in `encode_chunked`.
 
+    Noise is that of `Autoencoder.decode`; each piece hears its own part of it.
+
     Returns:
         (B, 1, T * hop_samples) on the latent's device, without gradients.
     """
-    pieces = decode_pieces(vae, latent, chunk_frames=chunk_frames, overlap_frames=overlap_frames)
+    pieces = decode_pieces(
+        vae, latent, noise, chunk_frames=chunk_frames, overlap_frames=overlap_frames
+    )
     return torch.cat([piece.to(latent.device) for piece in pieces], -1)
 
 
 def decode_pieces(
     vae: Autoencoder,
     latent: Tensor,
+    noise: Tensor | None = None,
     *,
     chunk_frames: int = DEFAULT_CHUNK_FRAMES,
     overlap_frames: int | None = None,
@@ -84,9 +90,13 @@ def decode_pieces(
         (B, 1, chunk_frames * hop_samples) on the network's device; the last one may be shorter.
     """
     hop, device = vae.hop_samples, vae.latent_shift.device
+    if vae.excited and noise is None:
+        noise = default_noise(latent.shape[-1] * hop).expand(len(latent), 1, -1)
     for lead, keep, span in _spans(vae, latent.shape[-1], chunk_frames, overlap_frames):
+        piece = latent[..., span.start : span.stop].to(device)
+        own = None if noise is None else noise[..., span.start * hop : span.stop * hop].to(device)
         with torch.no_grad():
-            wave = vae.decode(latent[..., span.start : span.stop].to(device))
+            wave = vae.decode(piece, own)
         yield wave[..., lead * hop : (lead + keep) * hop]
 
 

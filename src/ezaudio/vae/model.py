@@ -27,6 +27,9 @@ class Autoencoder(nn.Module):
         latent_scale: raw standard deviation of each channel, (C, 1); 1 until measured.
     """
 
+    excited = False
+    """Whether the decoder is handed white noise, as well as a latent."""
+
     latent_shift: Tensor
     latent_scale: Tensor
 
@@ -67,24 +70,36 @@ class Autoencoder(nn.Module):
         mean, std = self._encode(F.pad(wave, (0, -wave.shape[-1] % self.hop_samples)))
         return Posterior((mean - self.latent_shift) / self.latent_scale, std / self.latent_scale)
 
-    def decode(self, latent: Tensor) -> Tensor:
+    def decode(self, latent: Tensor, noise: Tensor | None = None) -> Tensor:
         """Turn normalised latents into a waveform.
 
         Args:
             latent: (B, C, T) in normalised units.
+            noise: standard normal, (B, 1, T * hop_samples), for a decoder that is `excited`; others
+                ignore it. The same in every row and at every call when left out.
 
         Returns:
             (B, 1, T * hop_samples).
 
         Raises:
-            ValueError: the shape is not (B, C, T) with T > 0.
+            ValueError: the shape is not (B, C, T) with T > 0, or the noise has another length.
         """
         channels = self.latent_channels
         if latent.ndim != 3 or latent.shape[1] != channels or latent.shape[2] == 0:
             raise ValueError(
                 f"latent must be (B, {channels}, T) with T > 0, got {tuple(latent.shape)}"
             )
-        return self._decode(latent * self.latent_scale + self.latent_shift)
+        raw = latent * self.latent_scale + self.latent_shift
+        samples = latent.shape[2] * self.hop_samples
+        if not self.excited:
+            return self._decode(raw, raw.new_zeros(()))
+        if noise is None:
+            noise = default_noise(samples).to(latent.device).expand(len(latent), 1, -1)
+        if noise.shape != (len(latent), 1, samples):
+            raise ValueError(
+                f"noise must be ({len(latent)}, 1, {samples}), got {tuple(noise.shape)}"
+            )
+        return self._decode(raw, noise)
 
     def freeze_encoder(self) -> None:
         """Train the decoder alone from here on, so that latents that exist stay valid.
@@ -99,6 +114,13 @@ class Autoencoder(nn.Module):
         """Raw mean and deviation, (B, C, T) each, of (B, 1, S), S a multiple of the hop."""
         raise NotImplementedError
 
-    def _decode(self, latent: Tensor) -> Tensor:
-        """Waveform (B, 1, T * hop_samples) of a raw latent (B, C, T)."""
+    def _decode(self, latent: Tensor, noise: Tensor) -> Tensor:
+        """Waveform (B, 1, T * hop_samples) of a raw latent (B, C, T) and, if `excited`, noise."""
         raise NotImplementedError
+
+
+def default_noise(samples: int) -> Tensor:
+    """The noise that excites a decoder which was given none: (1, 1, samples), always the same."""
+    generator = torch.Generator().manual_seed(0)
+    whole = -(-samples // 16) * 16  # the generator fills whole blocks alike
+    return torch.randn(whole, generator=generator)[None, None, :samples]

@@ -163,7 +163,7 @@ class OobleckAutoencoder(Autoencoder):
         mean, scale = self.encoder(wave).chunk(2, dim=1)  # (B, C, T) each
         return mean, F.softplus(scale) + STD_FLOOR
 
-    def _decode(self, latent: Tensor) -> Tensor:
+    def _decode(self, latent: Tensor, noise: Tensor) -> Tensor:
         wave: Tensor = self.decoder(latent)
         return wave
 

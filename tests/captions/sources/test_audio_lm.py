@@ -16,11 +16,11 @@ from tests.captions.conftest import run, table
 from tests.captions.test_dedup import sound
 
 from ezaudio.audio import write_audio
+from ezaudio.captions.base import Allowance, Source
 from ezaudio.captions.record import BadLine, Item
-from ezaudio.captions.shards import CaptionSet
 from ezaudio.captions.sources import source_from
 from ezaudio.captions.sources.audio_lm import AudioLM
-from ezaudio.captions.writer import Bench, Source
+from ezaudio.captions.store import CaptionSet
 from ezaudio.errors import CheckpointError, InputError
 
 SENTENCE = "a dog barks rain falls and then the door slams while wind blows over an old car"
@@ -46,7 +46,7 @@ def test_a_server_gets_each_sound_and_its_answer_becomes_the_caption(
     clips: Path, tmp_path: Path
 ) -> None:
     with chat_server(lambda call, times: Behaviour(text="A bell rings and fades.")) as server:
-        chat = {"base_url": server.url, "backoff_s": 0.01}
+        chat = {"base_url": server.url}
         summary = run(source(clips, chat=chat, heard_s=1.5), clips, tmp_path / "set")
     assert (summary.captions, summary.without) == (2, 1)
     assert summary.reasons == {"unreadable audio": 1}
@@ -61,6 +61,32 @@ def test_a_server_gets_each_sound_and_its_answer_becomes_the_caption(
     assert [(r.clip_id, r.audio) for r in records] == [("b", "b.wav"), ("more/a", "more/a.flac")]
     assert records[0].model == "gpt-4o-audio-preview"
     assert len(records[0].prompt_hash) == 16
+
+
+def test_a_recording_that_was_replaced_is_heard_again_and_only_that_one(
+    clips: Path, tmp_path: Path
+) -> None:
+    with chat_server(lambda call, times: Behaviour(text="A bell rings and fades.")) as server:
+        listens = source(clips, chat={"base_url": server.url})
+        run(listens, clips, tmp_path / "set")
+        assert run(listens, clips, tmp_path / "set").passed_over == 1
+        write_audio(clips / "b.wav", sound(7, 1.0), 24_000)
+        assert run(listens, clips, tmp_path / "set").passed_over == 0
+        assert len(server.calls) == 3
+        moved = clips.rename(tmp_path / "moved")  # the same sounds elsewhere cost nothing
+        run(source(moved, chat={"base_url": server.url}), moved, tmp_path / "set")
+        assert len(server.calls) == 3
+
+
+def test_a_caption_stays_when_its_recording_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file\na.wav\n")
+    write_audio(tmp_path / "a.wav", sound(1, 1.0), 24_000)
+    with chat_server(lambda call, times: Behaviour(text="A bell rings and fades.")) as server:
+        listens = source(tmp_path, chat={"base_url": server.url})
+        run(listens, tmp_path / "list.csv", tmp_path / "set")
+        (tmp_path / "a.wav").unlink()
+        again = run(listens, tmp_path / "list.csv", tmp_path / "set")
+    assert (again.passed_over, again.captions) == (1, 1)
 
 
 def test_a_list_of_files_brings_licences_and_labels(tmp_path: Path) -> None:
@@ -184,5 +210,5 @@ def test_a_path_without_a_model_is_refused_in_one_line(clips: Path, tmp_path: Pa
 
 def test_a_clip_without_a_file_is_not_asked_about(tmp_path: Path) -> None:
     made = AudioLM(chat={"base_url": "http://localhost:1/v1"})
-    outcome = made.open().write([Item("x")], Bench(tmp_path / "j"))[0]
+    outcome = made.open().write([Item("x")], Allowance(tmp_path / "j"))[0]
     assert [attempt.reason for attempt in outcome.failures] == ["nothing to ask about"]

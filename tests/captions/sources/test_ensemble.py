@@ -8,8 +8,8 @@ from tests.captions.chat_server import Behaviour, Call, chat_server
 from tests.captions.conftest import run
 from tests.captions.test_dedup import record, write_set
 
-from ezaudio.captions.shards import CaptionSet, common_root
 from ezaudio.captions.sources import source_from
+from ezaudio.captions.store import CaptionSet, common_root
 from ezaudio.errors import InputError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from ezaudio.captions.base import Allowance
 from ezaudio.captions.record import BadLine, Item
 from ezaudio.captions.sources import source_from
-from ezaudio.captions.writer import Bench
 from ezaudio.errors import InputError
 
 CLASSES = """index,mid,display_name
@@ -28,7 +28,7 @@ def read(kind: str, path: Path, **settings: Any) -> tuple[list[Item], list[tuple
 
 
 def captions(kind: str, items: list[Item], tmp_path: Path, **settings: Any) -> list[str]:
-    outcomes = source_from(kind, settings).open().write(items, Bench(tmp_path / "j"))
+    outcomes = source_from(kind, settings).open().write(items, Allowance(tmp_path / "j"))
     return [caption for outcome in outcomes for caption in outcome.captions]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ezaudio.captions.base import Allowance
 from ezaudio.captions.prompts import Prompt, packaged
 from ezaudio.captions.record import Event, Item
 from ezaudio.captions.sources import SOURCES, source_from
-from ezaudio.captions.writer import Bench
 from ezaudio.errors import InputError
 
 OFFLINE = [name for name, cls in SOURCES.items() if not cls(kind=name).asks()]
@@ -49,7 +49,7 @@ def test_an_offline_source_gives_every_clip_one_outcome_and_the_same_again(
 ) -> None:
     items = [ITEM, Item("empty"), ITEM]
     writers = [source_from(name, {}).open() for _ in range(2)]
-    first, second = (writer.write(items, Bench(tmp_path / "j")) for writer in writers)
+    first, second = (writer.write(items, Allowance(tmp_path / "j")) for writer in writers)
     assert first == second
     assert len(first) == 3
     assert first[0].captions and not first[0].failures

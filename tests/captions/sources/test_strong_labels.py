@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from tests.captions.reading import read_sentence
 
+from ezaudio.captions.base import Allowance
 from ezaudio.captions.names import read_names
-from ezaudio.captions.phrases import phrases_of
 from ezaudio.captions.record import BadLine, Event, Item
-from ezaudio.captions.sentences import sentence_of
+from ezaudio.captions.rules.phrases import phrases_of
+from ezaudio.captions.rules.sentences import sentence_of
+from ezaudio.captions.rules.timeline import TOGETHER_S, Timeline, timeline_of
 from ezaudio.captions.sources import source_from
-from ezaudio.captions.timeline import TOGETHER_S, Timeline, timeline_of
-from ezaudio.captions.writer import Bench
 from ezaudio.errors import InputError
 
 HEADER = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"
@@ -172,7 +172,7 @@ def test_too_many_events_are_gathered_before_any_is_left_out() -> None:
 
 
 def test_every_wording_of_the_table_can_be_told_from_the_words_that_join() -> None:
-    path = Path(__file__).parents[3] / "src/ezaudio/captions/words/phrases.txt"
+    path = Path(__file__).parents[3] / "src/ezaudio/captions/rules/words/phrases.txt"
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     labels = [line.split(" = ")[0] for line in lines]
     assert len(labels) == len(set(labels)) > 600
@@ -219,7 +219,7 @@ def test_unsorted_lines_of_a_segment_come_together_in_the_order_of_the_events(
     items = list(source.items(written(tmp_path, rows)))
     assert [item.clip_id for item in items] == ["YxlGt805lTA_30000", "aaaaaaaaaaa_0"]
     assert (items[0].start_s, items[0].end_s) == (30.0, 40.0)
-    outcome = source.open().write([items[0]], Bench(tmp_path / "j"))[0]
+    outcome = source.open().write([items[0]], Allowance(tmp_path / "j"))[0]
     read = read_sentence(outcome.captions[0], LABELS)
     assert [r.label for r in sorted(read, key=lambda r: r.rank)] == ["Bark", "Door"]
 

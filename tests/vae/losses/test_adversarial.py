@@ -71,3 +71,11 @@ def test_the_divergence_is_a_sum_over_channels_and_a_mean_over_frames():
     std[0, 1] = 0.5
     expected = 4 + (0.25 - 1 - 2 * torch.tensor(0.5).log()) / 2
     torch.testing.assert_close(divergence(Posterior(mean, std)), expected)
+
+
+def test_relative_features_do_not_depend_on_the_level_of_a_map():
+    real, fake = [[torch.ones(1, 2, 3)]], [[torch.full((1, 2, 3), 1.5)]]
+    louder = [[10 * real[0][0]]], [[10 * fake[0][0]]]
+    assert float(feature_matching(real, fake, relative=True)) == pytest.approx(0.5)
+    assert float(feature_matching(*louder, relative=True)) == pytest.approx(0.5)
+    assert float(feature_matching(*louder)) == pytest.approx(5)

@@ -29,5 +29,5 @@ def executor_from(kind: str, **settings: object) -> LocalExecutor | RayExecutor:
 
     if kind not in EXECUTORS:
         raise InputError("executor", kind, f"one of {', '.join(EXECUTORS)}")
-    given = {name: value for name, value in settings.items() if value is not None}
-    return load_config(EXECUTORS[kind], {"kind": kind, **given})
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    return load_config(EXECUTORS[kind], {"kind": kind, **chosen})

@@ -25,7 +25,7 @@ class Worker(Protocol[Task_, Result_]):
         ...
 
 
-class Job(Protocol[Task_, Result_]):
+class WorkerFactory(Protocol[Task_, Result_]):
     """Opens workers. A job is a value: it is sent to where the worker is to be."""
 
     def open(self) -> Worker[Task_, Result_]:
@@ -46,6 +46,6 @@ class Executor(Protocol):
         """See the class."""
         ...
 
-    def run(self, job: Job[Any, Result], tasks: Iterable[Any]) -> Iterator[Result]:
+    def run(self, job: WorkerFactory[Any, Result], tasks: Iterable[Any]) -> Iterator[Result]:
         """Do all tasks; results come in any order."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from ezaudio.captions.executors.job import Job, Result
+from ezaudio.captions.executors.job import Result, WorkerFactory
 from ezaudio.config import Config
 
 
@@ -19,7 +19,7 @@ class LocalExecutor(Config):
         """A task is taken when the one before it is done."""
         return False
 
-    def run(self, job: Job[Any, Result], tasks: Iterable[Any]) -> Iterator[Result]:
+    def run(self, job: WorkerFactory[Any, Result], tasks: Iterable[Any]) -> Iterator[Result]:
         """Do all tasks in order."""
         worker = None
         try:

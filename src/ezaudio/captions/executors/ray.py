@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ezaudio.captions.executors.job import Job, Result
+from ezaudio.captions.executors.job import Result, WorkerFactory
 from ezaudio.config import Config
 from ezaudio.errors import EzAudioError
 
@@ -53,7 +53,7 @@ class RayExecutor(Config):
         """All tasks are laid out before the first is done."""
         return True
 
-    def run(self, job: Job[Any, Result], tasks: Iterable[Any]) -> Iterator[Result]:
+    def run(self, job: WorkerFactory[Any, Result], tasks: Iterable[Any]) -> Iterator[Result]:
         """Do all tasks; results come as they are ready.
 
         Raises:
@@ -67,7 +67,7 @@ class RayExecutor(Config):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _stream(self, job: Job[Any, Result], names: list[str]) -> Iterator[Result]:
+    def _stream(self, job: WorkerFactory[Any, Result], names: list[str]) -> Iterator[Result]:
         ray = _ray()
         began = not ray.is_initialized()
         if began:

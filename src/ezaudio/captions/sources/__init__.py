@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ezaudio.captions.base import Source
 from ezaudio.captions.sources.audio_lm import AudioLM
 from ezaudio.captions.sources.audiocaps import AudioCaps
 from ezaudio.captions.sources.audioset_weak import AudioSetWeak
@@ -18,7 +19,6 @@ from ezaudio.captions.sources.ensemble import Ensemble
 from ezaudio.captions.sources.strong_labels import StrongLabels
 from ezaudio.captions.sources.vggsound import VggSound
 from ezaudio.captions.sources.wavcaps import WavCaps
-from ezaudio.captions.writer import Source
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
 

@@ -13,13 +13,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.asking import Asking, ChatSettings, Question
+from ezaudio.captions.base import Source, Writer
 from ezaudio.captions.folders import items_of_folder, items_of_list
+from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import BadLine, Item
 from ezaudio.captions.sources.qwen_audio import QwenAudioWriter
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Source, Writer
 
 
 class AudioChatSettings(ChatSettings):
@@ -70,11 +70,11 @@ class AudioLM(Source):
         prompt = Prompt.read(self.prompt or "audio_lm")
         if self.writer == "transformers":
             return QwenAudioWriter(self, prompt)
-        return Asking(self.chat, prompt, self.rules, self._ask)
+        return LanguageModelWriter(self.chat, prompt, self.rules, self._ask)
 
     def path_of(self, item: Item) -> str:
-        """Place of a clip's sound file."""
-        return str(Path(self.audio_root) / item.audio)
+        """The clip's sound file; empty for none."""
+        return str(Path(self.audio_root) / item.audio) if item.audio else ""
 
     def fields_of(self, item: Item) -> dict[str, str]:
         """What a prompt may use."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from ezaudio.captions.base import Published, Source, Writer
 from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.tables import rows_of
-from ezaudio.captions.writer import Published, Source, Writer
 from ezaudio.captions.youtube import CLIP_S, AudioPattern, audio_name, clip_name, is_youtube_id
 
 

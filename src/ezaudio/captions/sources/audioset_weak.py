@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from ezaudio.captions.base import Source, Writer, input_error
 from ezaudio.captions.names import Labels
 from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.sources.tags import TagWriter
 from ezaudio.captions.tables import Grouped, lines_of
-from ezaudio.captions.writer import Source, Writer, input_error
 from ezaudio.captions.youtube import (
     CLIP_S,
     AudioPattern,

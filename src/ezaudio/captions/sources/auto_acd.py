@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from ezaudio.captions.base import Published, Source, Writer, input_error
 from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.tables import lines_of
-from ezaudio.captions.writer import Published, Source, Writer, input_error
 from ezaudio.captions.youtube import (
     CLIP_S,
     AudioPattern,

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ezaudio.captions.asking import Asking, ChatSettings, Question
+from ezaudio.captions.base import Source, Writer
+from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import BadLine, Item
-from ezaudio.captions.shards import CaptionSet
+from ezaudio.captions.store import CaptionSet
 from ezaudio.captions.tables import Grouped, rows_of
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Source, Writer
 
 Row = tuple[str, str, str, float, float, str]
 """Source, caption, audio, start and end in seconds, licence."""
@@ -65,7 +65,7 @@ class Ensemble(Source):
     def open(self) -> Writer:
         """Make ready to ask the server."""
         prompt = Prompt.read(self.prompt or "ensemble")
-        return Asking(self.chat, prompt, self.rules, _ask)
+        return LanguageModelWriter(self.chat, prompt, self.rules, _ask)
 
     def _item(self, clip_id: str, rows: list[list[Any]]) -> Item | BadLine:
         unique = {" ".join(row[1].split()): row for row in rows}

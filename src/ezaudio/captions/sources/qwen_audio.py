@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ezaudio.captions.base import Allowance, Attempt, ClipOutcome
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import Item
 from ezaudio.captions.validation import check
-from ezaudio.captions.writer import Attempt, Bench, Outcome
 from ezaudio.errors import AudioFileError, CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -49,19 +49,15 @@ class QwenAudioWriter:
         self._processor, self._network = _load(source, self._device)
         self._rate = int(self._processor.feature_extractor.sampling_rate)
 
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is paid for; a chunk that was cut off is done again."""
-        return []
-
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[ClipOutcome]:
         """Listen to each clip."""
-        found: dict[int, Outcome] = {}
+        found: dict[int, ClipOutcome] = {}
         heard: list[tuple[int, Item, np.ndarray[Any, Any]]] = []
         for index, item in enumerate(items):
             try:
                 heard.append((index, item, self._samples(item)))
             except AudioFileError as error:
-                found[index] = Outcome(failures=(Attempt("unreadable audio", str(error), 0),))
+                found[index] = ClipOutcome(failures=(Attempt("unreadable audio", str(error), 0),))
             if len(heard) == self._source.batch_size:
                 found |= self._batch(heard)
                 heard = []
@@ -79,9 +75,11 @@ class QwenAudioWriter:
         clip = read_audio(self._source.path_of(item), self._rate)
         return clip.samples[: math.ceil(self._source.heard_s * self._rate)]
 
-    def _batch(self, heard: Sequence[tuple[int, Item, np.ndarray[Any, Any]]]) -> dict[int, Outcome]:
+    def _batch(
+        self, heard: Sequence[tuple[int, Item, np.ndarray[Any, Any]]]
+    ) -> dict[int, ClipOutcome]:
         failures: dict[int, list[Attempt]] = {index: [] for index, _, _ in heard}
-        done: dict[int, Outcome] = {}
+        done: dict[int, ClipOutcome] = {}
         for attempt in range(1, self._source.chat.most_tries + 1):
             left = [row for row in heard if row[0] not in done]
             if not left:
@@ -91,9 +89,10 @@ class QwenAudioWriter:
                 if reason:
                     failures[index].append(Attempt(reason, caption[:200], attempt))
                 else:
-                    done[index] = Outcome((caption,), tuple(failures[index]))
+                    done[index] = ClipOutcome((caption,), tuple(failures[index]))
         return {
-            index: done.get(index, Outcome(failures=tuple(failures[index]))) for index in failures
+            index: done.get(index, ClipOutcome(failures=tuple(failures[index])))
+            for index in failures
         }
 
     def _answers(

@@ -18,15 +18,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from ezaudio.captions.asking import Asking, ChatSettings, Question
+from ezaudio.captions.base import Allowance, Attempt, ClipOutcome, Source, Writer, input_error
+from ezaudio.captions.llm import ChatSettings, LanguageModelWriter, Question
 from ezaudio.captions.names import Labels
 from ezaudio.captions.prompts import Prompt
 from ezaudio.captions.record import BadLine, Event, Item, shortened
-from ezaudio.captions.sentences import sentence_of
+from ezaudio.captions.rules.sentences import sentence_of
+from ezaudio.captions.rules.timeline import timeline_of
 from ezaudio.captions.tables import Grouped, lines_of
-from ezaudio.captions.timeline import timeline_of
 from ezaudio.captions.validation import Rules
-from ezaudio.captions.writer import Attempt, Bench, Outcome, Source, Writer, input_error
 from ezaudio.captions.youtube import CLIP_S, AudioPattern, audio_name, split_name
 
 _COLUMNS = (
@@ -83,7 +83,7 @@ class StrongLabels(Source):
         if self.writer == "rules":
             return TimelineWriter(self.most_mentions)
         prompt = Prompt.read(self.prompt or "strong_labels")
-        return Asking(self.chat, prompt, self.rules, _ask)
+        return LanguageModelWriter(self.chat, prompt, self.rules, _ask)
 
     def _item(self, segment: str, events: list[Event]) -> Item:
         place = split_name(segment, unit_s=0.001)
@@ -108,22 +108,18 @@ class TimelineWriter:
     def __init__(self, most_mentions: int) -> None:
         self._most_mentions = most_mentions
 
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is made."""
-        return []
-
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[ClipOutcome]:
         """One sentence for each clip."""
         return [self._outcome(item) for item in items]
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _outcome(self, item: Item) -> Outcome:
+    def _outcome(self, item: Item) -> ClipOutcome:
         if not item.events:
-            return Outcome(failures=(Attempt("no event"),))
+            return ClipOutcome(failures=(Attempt("no event"),))
         timeline = timeline_of(item.events, most_mentions=self._most_mentions)
-        return Outcome((sentence_of(timeline, item.clip_id),))
+        return ClipOutcome((sentence_of(timeline, item.clip_id),))
 
 
 def _sort(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ezaudio.captions.phrases import Phrase, phrases_of
+from ezaudio.captions.base import Allowance, Attempt, ClipOutcome
 from ezaudio.captions.record import Item
-from ezaudio.captions.sentences import Picker
-from ezaudio.captions.writer import Attempt, Bench, Outcome
+from ezaudio.captions.rules.phrases import Phrase, phrases_of
+from ezaudio.captions.rules.sentences import Picker
 
 _FRAMES = (
     "{all}.",
@@ -33,21 +33,17 @@ class TagWriter:
     def __init__(self, *, said: bool = True) -> None:
         self._said = said
 
-    def keys(self, items: Sequence[Item]) -> list[str]:
-        """No request is made."""
-        return []
-
-    def write(self, items: Sequence[Item], bench: Bench) -> list[Outcome]:
+    def write(self, items: Sequence[Item], allowance: Allowance) -> list[ClipOutcome]:
         """One sentence for each clip."""
         return [self._outcome(item) for item in items]
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _outcome(self, item: Item) -> Outcome:
+    def _outcome(self, item: Item) -> ClipOutcome:
         if not item.tags:
-            return Outcome(failures=(Attempt("no tag"),))
-        return Outcome((tag_sentence(item.tags, item.clip_id, said=self._said),))
+            return ClipOutcome(failures=(Attempt("no tag"),))
+        return ClipOutcome((tag_sentence(item.tags, item.clip_id, said=self._said),))
 
 
 def tag_sentence(tags: Sequence[str], seed: str, *, said: bool = True) -> str:

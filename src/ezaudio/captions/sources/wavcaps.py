@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from ezaudio.captions.base import Published, Source, Writer
 from ezaudio.captions.record import BadLine, Item, shortened
 from ezaudio.captions.tables import objects_of
-from ezaudio.captions.writer import Published, Source, Writer
 from ezaudio.captions.youtube import AudioPattern, audio_name
 
 

@@ -6,24 +6,37 @@ matching compares. One that is new is a file here and a line in `DISCRIMINATORS`
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
+from pydantic import Field
+
+from ezaudio.vae.discriminators.compressed_stft import (
+    CompressedStftDiscriminator,
+    CompressedStftDiscriminatorConfig,
+)
 from ezaudio.vae.discriminators.multi_stft import (
     MultiStftDiscriminator,
     MultiStftDiscriminatorConfig,
     Verdict,
 )
 
-DISCRIMINATORS: dict[str, type[MultiStftDiscriminatorConfig]] = {
+DISCRIMINATORS: dict[
+    str, type[MultiStftDiscriminatorConfig] | type[CompressedStftDiscriminatorConfig]
+] = {
+    "compressed-stft": CompressedStftDiscriminatorConfig,
     "multi-stft": MultiStftDiscriminatorConfig,
 }
 """Every discriminator by its `kind`."""
 
-DiscriminatorConfig: TypeAlias = MultiStftDiscriminatorConfig
+DiscriminatorConfig: TypeAlias = Annotated[
+    CompressedStftDiscriminatorConfig | MultiStftDiscriminatorConfig, Field(discriminator="kind")
+]
 """Settings of any of them; `kind` decides."""
 
 __all__ = [
     "DISCRIMINATORS",
+    "CompressedStftDiscriminator",
+    "CompressedStftDiscriminatorConfig",
     "DiscriminatorConfig",
     "MultiStftDiscriminator",
     "MultiStftDiscriminatorConfig",

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ezaudio.config import Config
-from ezaudio.vae.precision import full_precision
+from ezaudio.nn.precision import full_precision
 
 Verdict: TypeAlias = tuple[list[Tensor], list[list[Tensor]]]
 """Logits (B, 1, T', F') of each scale, and the maps (B, D, T', F') of each scale layer by layer."""

@@ -4,12 +4,12 @@
 """
 
 from ezaudio.vae.losses.adversarial import ADVERSARIES, Adversary, feature_matching
-from ezaudio.vae.losses.divergence import divergence
 from ezaudio.vae.losses.generator import (
     RECONSTRUCTION_LOSSES,
     GeneratorLoss,
     LossConfig,
     LossWeights,
+    divergence,
 )
 from ezaudio.vae.losses.mel import MelConfig, MelLoss
 from ezaudio.vae.losses.spectral import SpectralLoss, SpectralLossConfig

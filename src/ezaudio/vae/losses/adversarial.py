@@ -64,7 +64,9 @@ ADVERSARIES: dict[str, Adversary] = {
 """Every game by its name."""
 
 
-def feature_matching(real: Sequence[Logits], fake: Sequence[Logits]) -> Tensor:
+def feature_matching(
+    real: Sequence[Logits], fake: Sequence[Logits], *, relative: bool = False
+) -> Tensor:
     """How far a discriminator's inner maps of an output lie from those of its recording.
 
     Mean absolute difference per layer, mean over layers, sum over scales
@@ -73,9 +75,14 @@ def feature_matching(real: Sequence[Logits], fake: Sequence[Logits]) -> Tensor:
     Args:
         real: maps of each scale, layer by layer; no gradient is wanted for them.
         fake: the same of the outputs.
+        relative: divide each layer's difference by the mean magnitude of the recording's map, so
+            that no layer weighs more for being louder (EnCodec, arXiv:2210.13438, equation 2).
     """
     scales = []
     for ours, theirs in zip(fake, real, strict=True):
-        layers = [(y - x.detach()).abs().mean() for y, x in zip(ours, theirs, strict=True)]
+        layers = []
+        for y, x in zip(ours, theirs, strict=True):
+            layer = (y - x.detach()).abs().mean()
+            layers.append(layer / x.detach().abs().mean().clamp_min(1e-6) if relative else layer)
         scales.append(torch.stack(layers).mean())
     return torch.stack(scales).sum()

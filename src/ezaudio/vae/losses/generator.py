@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ezaudio.config import Config
 from ezaudio.vae.bottleneck import Posterior
-from ezaudio.vae.losses.divergence import divergence
 from ezaudio.vae.losses.mel import MelConfig
 from ezaudio.vae.losses.spectral import SpectralLossConfig
 from ezaudio.vae.losses.stft import MultiStftConfig
@@ -34,7 +33,7 @@ class LossWeights(Config):
         mel: Of the mel distance, where a recipe has one.
         adversarial: Of the discriminator's opinion.
         feature: Of feature matching.
-        divergence: Of the latent's information (`ezaudio.vae.losses.divergence`).
+        divergence: Of the latent's information (`divergence`).
     """
 
     reconstruction: float = Field(1.0, ge=0)
@@ -48,16 +47,27 @@ class LossConfig(Config):
     """Settings of a generator's losses.
 
     Attributes:
-        reconstruction: Distance of waveforms.
+        reconstruction: Distance of waveforms; none where the mel distance stands alone.
         mel: Mel distance beside it.
         adversary: Name in `ADVERSARIES`.
+        relative_features: Whether feature matching is relative to each map's magnitude.
         weights: Of all of them.
     """
 
-    reconstruction: ReconstructionConfig = MultiStftConfig()
+    reconstruction: ReconstructionConfig | None = MultiStftConfig()
     mel: MelConfig | None = None
     adversary: Literal["hinge", "least-squares"] = "hinge"
+    relative_features: bool = False
     weights: LossWeights = LossWeights()
+
+
+def divergence(posterior: Posterior) -> Tensor:
+    """mean^2 + std^2 - 1 - log std^2, summed over channels, mean over batch and frames.
+
+    Twice the nats of `Posterior.kl`: in the authors' trainer the divergence lacks its factor 1/2,
+    and their weight of 1e-4 belongs to this value.
+    """
+    return 2 * posterior.kl()
 
 
 class GeneratorLoss(nn.Module):
@@ -71,7 +81,8 @@ class GeneratorLoss(nn.Module):
     def __init__(self, config: LossConfig, sample_rate: int) -> None:
         super().__init__()
         self.config = config
-        self.reconstruction = config.reconstruction.build(sample_rate)
+        own = config.reconstruction
+        self.reconstruction = own.build(sample_rate) if own is not None else None
         self.mel = config.mel.build(sample_rate) if config.mel is not None else None
 
     def forward(
@@ -91,8 +102,11 @@ class GeneratorLoss(nn.Module):
             divergence_share: Share of the divergence's weight.
         """
         weights = self.config.weights
-        terms = self.reconstruction(output.float(), wave)
-        total = weights.reconstruction * terms.pop("total")
+        terms: dict[str, Tensor] = {}
+        total = output.new_zeros(())
+        if self.reconstruction is not None:
+            terms = self.reconstruction(output.float(), wave)
+            total = weights.reconstruction * terms.pop("total")
         if self.mel is not None:
             terms["mel"] = self.mel(output.float(), wave)
             total = total + weights.mel * terms["mel"]

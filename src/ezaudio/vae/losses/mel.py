@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ezaudio.audio_features import mel_filterbank
 from ezaudio.config import Config
-from ezaudio.vae.precision import full_precision
+from ezaudio.nn.precision import full_precision
 
 
 class MelConfig(Config):

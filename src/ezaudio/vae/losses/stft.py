@@ -21,8 +21,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ezaudio.config import Config
+from ezaudio.nn.precision import full_precision
 from ezaudio.vae.losses.weighting import AWeighting
-from ezaudio.vae.precision import full_precision
 
 AUTHORS_N_FFTS = (1280, 640, 320, 160, 80, 40, 20)
 """Window sizes of the released autoencoder, in samples at 24 kHz: 53 ms to 0.8 ms."""

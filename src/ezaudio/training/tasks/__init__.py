@@ -1,0 +1,1 @@
+"""What the loop trains: diffusion networks, adapters of them, autoencoders."""
