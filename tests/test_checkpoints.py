@@ -21,7 +21,7 @@ from ezaudio.checkpoints import (
     save_module,
 )
 from ezaudio.config import Config
-from ezaudio.errors import CheckpointError, OutputError
+from ezaudio.errors import CheckpointError, NameTaken, OutputError
 from ezaudio.files import atomic_write, sha256_file, write_bytes
 
 
@@ -238,3 +238,22 @@ def test_a_link_keeps_pointing_to_the_file_that_is_written(tmp_path: Path) -> No
 def test_an_unreadable_file_has_no_hash(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         sha256_file(tmp_path / "none")
+
+
+@pytest.mark.parametrize("links", ["work", "refused", "unknown"])
+def test_a_name_that_is_taken_is_not_replaced_with_and_without_hard_links(
+    tmp_path, monkeypatch, links
+):
+    if links == "refused":
+
+        def refuse(*names):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    elif links == "unknown":
+        monkeypatch.delattr(os, "link")
+    write_bytes(tmp_path / "x", b"one", replace=False)
+    with pytest.raises(NameTaken, match="is there by now"):
+        write_bytes(tmp_path / "x", b"two", replace=False)
+    assert (tmp_path / "x").read_bytes() == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]

@@ -66,11 +66,16 @@ def shake(module: nn.Module, std: float) -> None:
             parameter.add_(std * torch.randn(parameter.shape, generator=generator))
 
 
-def write_tiny_model(folder: Path, **card: Any) -> Path:
+def write_tiny_model(folder: Path, *, reads_text: bool = True, **card: Any) -> Path:
     """Write a model folder: 4 latent channels, 24 kHz, at most 4 s."""
     folder.mkdir(parents=True, exist_ok=True)
     dit_config = DiTConfig(
-        latent_channels=4, width=32, depth=2, heads=2, mlp_ratio=2.0, text_width=WIDTH
+        latent_channels=4,
+        width=32,
+        depth=2,
+        heads=2,
+        mlp_ratio=2.0,
+        text_width=WIDTH if reads_text else None,
     )
     vae_config = OobleckConfig(latent_channels=4, base_width=2)
     torch.manual_seed(0)

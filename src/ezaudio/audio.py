@@ -20,18 +20,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-from torch import Tensor
 
+from ezaudio.audio_levels import peak_guard, to_mono
 from ezaudio.errors import AudioFileError, InputError, OutputError
 from ezaudio.files import write_bytes
+from ezaudio.formats import AUDIO_FORMATS, format_of
 from ezaudio.spectrogram import spectrogram_png
 from ezaudio.types import Clip
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "AUDIO_FORMATS",
@@ -44,12 +48,13 @@ __all__ = [
     "read_audio",
     "read_metadata",
     "resample",
+    "sample_type",
     "spectrogram_png",
+    "to_mono",
     "write_audio",
 ]
 
 Samples: TypeAlias = npt.NDArray[np.float32]
-Sound = TypeVar("Sound", Samples, Tensor)
 
 MAX_SAMPLE_RATE_HZ = 384_000
 _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -74,8 +79,11 @@ _FORMATS = {
     "ogg": _Format("OGG", {"vorbis": "VORBIS"}, compression=0.2),
     "mp3": _Format("MP3", {"mp3": "MPEG_LAYER_III"}, compression=0.0),
 }
-AUDIO_FORMATS: tuple[str, ...] = tuple(_FORMATS)
-"""Names of the formats that can be written; they are also the file name extensions."""
+_SAMPLE_TYPES = {
+    "PCM_S8": "pcm16", "PCM_U8": "pcm16", "PCM_16": "pcm16", "PCM_24": "pcm24",
+    "PCM_32": "float32", "FLOAT": "float32", "DOUBLE": "float32",
+}  # fmt: skip
+"""libsndfile's sample type to the one written here that holds it, as far as float32 does."""
 
 
 def read_audio(path: str | Path, sample_rate: int | None = None, mono: bool = True) -> Clip:
@@ -84,7 +92,7 @@ def read_audio(path: str | Path, sample_rate: int | None = None, mono: bool = Tr
     Args:
         path: the file.
         sample_rate: resample to this rate in Hz; None keeps the file's own.
-        mono: average the channels.
+        mono: average the channels; where they cancel, take the loudest one.
 
     Returns:
         Samples `(S,)`, or `(channels, S)` when `mono` is False.
@@ -106,7 +114,7 @@ def read_audio(path: str | Path, sample_rate: int | None = None, mono: bool = Tr
     if not np.isfinite(samples).all():
         raise AudioFileError(f"{path}: holds NaN or infinite samples")
     if mono:
-        samples = samples.mean(axis=0, dtype=np.float32)
+        samples = to_mono(samples)
     rate = own_rate if sample_rate is None else sample_rate
     return Clip(resample(np.ascontiguousarray(samples), own_rate, rate), rate)
 
@@ -200,19 +208,6 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     return np.ascontiguousarray(padded[..., :count])
 
 
-def peak_guard(sound: Sound, ceiling: float = 0.99) -> Sound:
-    """Scale one sound down until its peak is at most `ceiling`; a quieter sound stays as it is.
-
-    Args:
-        sound: any shape; all of it is scaled by one factor.
-        ceiling: largest magnitude allowed, up to rounding.
-    """
-    peak = float(abs(sound).max()) if 0 not in sound.shape else 0.0
-    if peak <= ceiling:
-        return sound
-    return sound * (ceiling / peak)
-
-
 def write_audio(
     path: str | Path,
     samples: npt.ArrayLike | Tensor,
@@ -221,6 +216,7 @@ def write_audio(
     format: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     subtype: str | None = None,
+    replace: bool = True,
 ) -> None:
     """Write a sound file, whole or not at all.
 
@@ -231,27 +227,16 @@ def write_audio(
         format: one of `AUDIO_FORMATS`.
         metadata: JSON values to keep in the file; `read_metadata` gives them back.
         subtype: `pcm16` (the default of WAV and FLAC), `pcm24`, or `float32` (WAV).
+        replace: whether a file that is there gives way.
 
     Raises:
         InputError: unknown format, or a shape, rate or subtype that the format cannot hold.
+        NameTaken: there is such a file, and it is not to be replaced.
         OutputError: NaN or infinite samples, a full disk, or a path that cannot be written.
     """
     name = format_of(path, format)
     content = encode_audio(samples, sample_rate, format=name, metadata=metadata, subtype=subtype)
-    write_bytes(path, content)
-
-
-def format_of(path: str | Path, format: str | None = None) -> str:
-    """Give the name of the format that `path` (or `format`, where given) asks for.
-
-    Raises:
-        InputError: the format is unknown.
-    """
-    name = format.lower() if format is not None else Path(path).suffix.lower().lstrip(".")
-    if name not in _FORMATS:
-        got = str(path) if format is None else format
-        raise InputError("format", got, f"one of {', '.join(AUDIO_FORMATS)}")
-    return name
+    write_bytes(path, content, replace=replace)
 
 
 def encode_audio(
@@ -277,6 +262,16 @@ def encode_audio(
         content = _encoded(frames, sample_rate, _FORMATS[name], wanted, "")
         return _with_riff_comment(content, comment) if comment else content
     return _encoded(frames, sample_rate, _FORMATS[name], wanted, comment)
+
+
+def sample_type(path: str | Path) -> str | None:
+    """Name the type of a file's samples, as `write_audio` takes it; None for lossy formats.
+
+    Raises:
+        AudioFileError: the file is missing or no sound file.
+    """
+    with _opened(path) as file:
+        return _SAMPLE_TYPES.get(file.subtype)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -327,7 +322,9 @@ def _reason(error: BaseException) -> str:
 
 def _frames(samples: npt.ArrayLike | Tensor) -> Samples:
     """Check samples and turn them to `(S, channels)`."""
-    values = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
+    values: Any = samples
+    if hasattr(values, "detach"):  # a tensor, without importing torch to ask
+        values = values.detach().cpu().numpy()
     array = np.asarray(values, dtype=np.float32)
     frames = array[:, None] if array.ndim == 1 else array.T
     if frames.ndim != 2 or not 1 <= frames.shape[1] <= 8 or frames.shape[0] == 0:

@@ -65,6 +65,10 @@ class OutputError(EzAudioError):
     exit_code = 2
 
 
+class NameTaken(OutputError):  # noqa: N818 - answered by another name
+    """A file of this name came to be while the result was made."""
+
+
 class Cancelled(EzAudioError):  # noqa: N818 - an event, not a fault
     """The user stopped the work; 130 is what a shell reports after Ctrl-C."""
 

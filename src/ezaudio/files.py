@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ezaudio.errors import CheckpointError, InputError, OutputError
+from ezaudio.errors import CheckpointError, InputError, NameTaken, OutputError
 
 _HASH_BLOCK_BYTES = 1 << 20
 _WAIT_S = 60.0
@@ -121,13 +121,18 @@ def sha256_file(path: str | Path) -> str:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes the place of `path`.
 
     The file reaches the disk before it gets its name, so that `path` holds either what it held
     before or all of what was written. When the block fails, the temporary file is removed.
 
+    Args:
+        path: of the file.
+        replace: whether a file that is there gives way.
+
     Raises:
+        NameTaken: there is such a file by now, and it is not to be replaced.
         OutputError: for every error of the file system, a full disk included.
     """
     target = _writable(path)
@@ -139,7 +144,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.chmod(mode)  # the block may have replaced the file by a private one
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(target)
+        if replace:
+            temporary.replace(target)
+        else:
+            _take_name(temporary, target)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
@@ -147,14 +155,29 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a whole file atomically.
+def write_bytes(path: str | Path, content: bytes, *, replace: bool = True) -> None:
+    """Write a whole file atomically; arguments and errors as `atomic_write`."""
+    with atomic_write(path, replace=replace) as temporary:
+        temporary.write_bytes(content)
+
+
+def _take_name(temporary: Path, target: Path) -> None:
+    """Give a finished file its name unless a file has it, in one step that no other run can enter.
 
     Raises:
-        OutputError: as `atomic_write`.
+        NameTaken: a file has it.
+        OSError: the file system refuses.
     """
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            raise
+        except (OSError, AttributeError):  # no hard links here, such as on FAT
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            temporary.replace(target)
+    except FileExistsError:
+        raise NameTaken(f"cannot write {target}: a file of this name is there by now") from None
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -273,7 +273,7 @@ def _state(blob: Path) -> list[int]:
 
 def _was_verified(blob: Path) -> bool:
     with suppress(OSError, ValueError):
-        return bool(json.loads(_marker(blob).read_text()) == _state(blob))
+        return bool(json.loads(_marker(blob).read_text(encoding="utf-8")) == _state(blob))
     return False
 
 

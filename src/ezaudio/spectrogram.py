@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ezaudio.audio_levels import to_mono
 from ezaudio.errors import OutputError
 from ezaudio.files import write_bytes
 from ezaudio.types import Clip
@@ -31,15 +32,24 @@ _INK, _ACCENT = "#26262e", "#4b3f8f"
 
 
 def spectrogram_png(path: str | Path, clip: Clip, title: str = "") -> None:
-    """Draw a clip as a PNG picture, with axes in seconds and hertz.
-
-    Args:
-        path: where to write.
-        clip: the sound, `(S,)` or `(channels, S)`; channels are averaged.
-        title: a line above the picture, taken literally and shortened.
+    """Write a PNG picture of a clip; arguments as `draw_spectrogram`.
 
     Raises:
         OutputError: the file cannot be written, or matplotlib is not installed.
+    """
+    write_bytes(path, draw_spectrogram(clip, title))
+
+
+def draw_spectrogram(clip: Clip, title: str = "") -> bytes:
+    """Draw a clip as a PNG picture, with axes in seconds and hertz.
+
+    Args:
+        clip: the sound, `(S,)` or `(channels, S)`; channels are averaged, where they cancel the
+            loudest is drawn.
+        title: a line above the picture, taken literally and shortened.
+
+    Raises:
+        OutputError: matplotlib is not installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -48,7 +58,7 @@ def spectrogram_png(path: str | Path, clip: Clip, title: str = "") -> None:
         raise OutputError(
             "a spectrogram needs matplotlib, which is not installed: pip install 'ezaudio[plot]'"
         ) from None
-    samples = np.atleast_2d(clip.samples).mean(axis=0, dtype=np.float32)
+    samples = to_mono(np.atleast_2d(clip.samples))
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # scripts without font
@@ -56,7 +66,7 @@ def spectrogram_png(path: str | Path, clip: Clip, title: str = "") -> None:
         FigureCanvasAgg(figure)
         _draw(figure, samples, clip.sample_rate, title)
         figure.savefig(buffer, format="png")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def log_mel_db(samples: Samples, sample_rate: int, *, mels: int = _MELS) -> Samples:

@@ -13,21 +13,24 @@ Shapes are written with these letters everywhere, in docstrings and in einops pa
 | `K` | classes | | |
 
 Latents are `(B, C, T)`. A Boolean mask is named after what True means: `attend`, `regenerate`.
+
+Torch is imported by the methods that compute: a `Clip` needs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional
 
-Latent: TypeAlias = Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Latent: TypeAlias = "Tensor"
 """A latent, `(B, C, T)`."""
 
 
@@ -45,6 +48,8 @@ class TextEmbedding:
 
     def __post_init__(self) -> None:
         """Raise ValueError when the two shapes disagree or `attend` is not Boolean."""
+        import torch
+
         if self.tokens.ndim != 3 or self.attend.shape != self.tokens.shape[:2]:
             raise ValueError(
                 "tokens (B, L, E) and attend (B, L) disagree: "
@@ -68,12 +73,16 @@ class TextEmbedding:
 
     def select(self, rows: Sequence[int] | Tensor | slice) -> TextEmbedding:
         """Return the prompts in `rows` (indices, possibly repeated), in that order."""
-        index = rows if isinstance(rows, Tensor | slice) else torch.as_tensor(list(rows))
+        import torch
+
+        index = rows if isinstance(rows, torch.Tensor | slice) else torch.as_tensor(list(rows))
         return TextEmbedding(self.tokens[index], self.attend[index])
 
     @staticmethod
     def cat(parts: Sequence[TextEmbedding]) -> TextEmbedding:
         """Join batches; shorter ones are padded at the end with masked zeros."""
+        import torch
+
         if not parts:
             raise ValueError("nothing to join")
         length = max(part.tokens.shape[1] for part in parts)
@@ -85,6 +94,8 @@ class TextEmbedding:
 
     def padded(self, length: int) -> TextEmbedding:
         """Return `length` tokens per prompt, the added ones zero and masked."""
+        from torch.nn import functional
+
         missing = length - self.tokens.shape[1]
         if missing < 0:
             raise ValueError(f"cannot pad {self.tokens.shape[1]} tokens to {length}")
@@ -98,10 +109,11 @@ class TextEmbedding:
 
 @dataclass(frozen=True)
 class Clip:
-    """Mono sound in memory.
+    """A sound in memory.
 
     Attributes:
-        samples: float32 `(S,)`, nominally within [-1, 1].
+        samples: float32 `(S,)`, or `(channels, S)` where channels are kept; nominally within
+            [-1, 1].
         sample_rate: in Hz.
     """
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from tests.cli.words import with_set
 
 from ezaudio.data.latents import LatentStore
 from ezaudio.data.manifest import read_manifest
@@ -33,7 +34,8 @@ def data(ezaudio, sounds):
     """`ezaudio data ...` in a folder with recordings, quietly, on one thread."""
 
     def call(action, *arguments):
-        return ezaudio("data", action, *arguments, "--quiet", "--workers", 1)
+        workers = [] if action == "stats" else ["--workers", 1]
+        return ezaudio("data", action, *with_set(arguments), "--quiet", *workers)
 
     return call
 
@@ -74,9 +76,9 @@ def test_a_list_with_its_recordings_elsewhere_and_parts(data):
     Path("lists/clips.csv").write_text("file,label\nrain/1.wav,rain\nrain/3.wav,rain\n")
     data("check", "sounds", "-o", "q.csv")
     options = ["lists/clips.csv", "--audio", "sounds", "-o", "p", "clips_per_shard=1"]
-    code, out, err = data("pack", *options, "--part", "0/2", "--split", "valid")
+    code, out, err = data("pack", *options, "--shard", "0/2", "--split", "valid")
     assert (code, out) == (0, "") and "1 shards are left" in err
-    code, out, _ = data("pack", *options, "--part", "1/2", "--split", "valid")
+    code, out, _ = data("pack", *options, "--shard", "1/2", "--split", "valid")
     assert code == 0 and out.startswith("2 clips")
     assert [row.split for row in WaveformStore(Path("p")).rows] == ["valid", "valid"]
     code, out, _ = data("pack", "sounds", "--quarantine", "q.csv", "-o", "clean")
@@ -128,8 +130,8 @@ BAD = [
     (["pack", "sounds"], "`--output`"),
     (["pack", "none.csv", "-o", "p"], "exists"),
     (["pack", "sounds", "-o", "p", "--kind", "x"], "`--kind`"),
-    (["pack", "sounds", "-o", "p", "--part", "2/2"], "`--part`"),
-    (["pack", "sounds", "-o", "p", "--part", "half"], "`--part`"),
+    (["pack", "sounds", "-o", "p", "--shard", "2/2"], "`--shard`"),
+    (["pack", "sounds", "-o", "p", "--shard", "half"], "`--shard`"),
     (["pack", "sounds", "-o", "p", "--audio", "nowhere"], "nowhere"),
     (["pack", "sounds", "-o", "p", "rate=3"], "rate"),
     (["pack", "sounds", "-o", "p", "audio=mp3"], "flac"),
@@ -140,7 +142,7 @@ BAD = [
     (["encode", "sounds", "-o", "l", "--text", "fake"], "waveforms"),
     (["encode", "sounds", "-o", "l"], "`--vae`"),
     (["stats", "none"], "none"),
-    (["paint", "sounds"], "paint"),
+    (["paint", "sounds"], "No such"),
 ]
 
 

@@ -266,3 +266,35 @@ def test_a_listening_test_that_cannot_be_is_one_line(ezaudio, arguments):
     code, _, err = ezaudio("listen", *arguments)
     assert code == 2
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("home", ["a file", "none"])
+def test_a_cache_that_cannot_be_written_only_costs_time(ezaudio, tmp_path, monkeypatch, home):
+    made, real = (write_sounds(tmp_path / n, seed=i) for i, n in enumerate(("made", "real")))
+    monkeypatch.delenv("EZAUDIO_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if home == "a file":
+        Path("nohome").touch()
+        monkeypatch.setenv("HOME", str(tmp_path / "nohome"))
+    else:
+
+        def nowhere():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", nowhere)
+    code, _, err = ezaudio("evaluate", made, "--reference", real, "--protocol", "fake", "-o", "o")
+    assert code == 0
+    assert "--cache or EZAUDIO_CACHE" in err
+    assert (
+        ezaudio("evaluate", made, "--reference", real, "--protocol", "fake", "-o", "o", "-q")[2]
+        == ""
+    )
+
+
+def test_a_cache_that_was_named_and_cannot_be_written_is_one_line(ezaudio, tmp_path):
+    made = write_sounds(tmp_path / "made", seed=0)
+    Path("file").touch()
+    code, _, err = ezaudio("evaluate", made, "--reference", made, "--protocol", "fake", "-o", "o",
+                           "--cache", "file/x.sqlite", "-q")  # fmt: skip
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--cache" in err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import shutil
 import sys
@@ -10,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cli.words import Bytes
 
 from ezaudio.audio import AUDIO_FORMATS, read_audio, read_metadata
 from ezaudio.cli.main import run
-from ezaudio.diffusion import SAMPLERS, TIME_GRIDS
+from ezaudio.cli.progress import fitting, progress_bars
+from ezaudio.diffusion import SAMPLERS, TIME_GRIDS, derived_seed
 
 
 @pytest.fixture
@@ -29,6 +34,11 @@ def generate(ezaudio, folder):
 
 def files(path="."):
     return sorted(str(p.relative_to(path)) for p in Path(path).rglob("*") if p.is_file())
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_sentence_becomes_a_file(generate):
@@ -72,6 +82,8 @@ def test_several_prompts_and_takes_go_into_a_folder(generate):
     assert files("out") == names
     assert read_metadata("out/a-dog-2.wav")["seed"] == 2
     assert read_metadata("out/a-dog-3.wav")["prompt"] == "a dog?"
+    names = [f"out/a-dog-{k}.wav" for k in (1, 2)] + [f"out/rain-{k}.wav" for k in (1, 2)]
+    assert out.split() == [*names, "out/a-dog-3.wav", "out/a-dog-4.wav"]  # as in the list
 
 
 def test_running_again_replaces_nothing_that_was_not_named(generate):
@@ -113,12 +125,15 @@ def test_a_file_of_prompts_sets_each_row(generate):
     told = read_metadata("out/wet/rain.flac")
     assert (told["seed"], told["duration_s"], told["steps"]) == (8, 0.3, 2)
     told = read_metadata("out/a-dog-2.wav")
-    assert (told["seed"], told["duration_s"], told["steps"]) == (4, 0.2, 1)
+    second = derived_seed(3, 1, takes=2) + 1
+    assert (told["seed"], told["duration_s"], told["steps"]) == (second, 0.2, 1)
 
 
 def test_a_batch_gives_the_same_sounds_as_single_calls(generate):
     generate("rain", "a dog", "-o", "both/", "--seed", 3)
-    generate("a dog", "-o", "alone.wav", "--seed", 3)
+    own = read_metadata("both/a-dog.wav")["seed"]
+    assert own != 3
+    generate("a dog", "-o", "alone.wav", "--seed", own)
     one, two = (read_audio(name).samples for name in ("both/a-dog.wav", "alone.wav"))
     np.testing.assert_allclose(one, two, atol=2 / 32768)
 
@@ -131,9 +146,111 @@ def test_progress_is_shown_on_stderr_only_when_wanted(generate, monkeypatch):
     assert out == "rain-2.wav\n"
 
 
+def test_results_are_printed_in_the_order_of_the_list_whatever_is_ready_first(generate):
+    rows = [{"prompt": "a", "steps": 1}, {"prompt": "b", "steps": 2}, {"prompt": "c", "steps": 1}]
+    Path("p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    _, out, _ = generate("--prompts-file", "p.jsonl", "-o", "out", "--duration", 0.2)
+    assert out.split() == ["out/a.wav", "out/b.wav", "out/c.wav"]
+
+
+def test_a_list_of_what_was_made_can_be_read_as_a_list_of_clips(generate):
+    code, out, _ = generate("a dog, barking", "rain", "-o", "out/", "--num", 2, "--seed", 1,
+                            "--duration", 0.2, "--manifest", "lists/made.csv")  # fmt: skip
+    assert code == 2  # no folder `lists`
+    code, out, _ = generate("a dog, barking", "rain", "-o", "out/", "--num", 2, "--seed", 1,
+                            "--duration", 0.2, "--manifest", "made.csv")  # fmt: skip
+    rows = rows_of("made.csv")
+    assert code == 0
+    assert [row["file"] for row in rows] == out.split()
+    assert [row["caption"] for row in rows] == ["a dog, barking"] * 2 + ["rain"] * 2
+    assert [int(row["seed"]) for row in rows] == [
+        read_metadata(row["file"])["seed"] for row in rows
+    ]
+    assert {row["duration"] for row in rows} == {"0.2"}
+
+
+def test_results_as_json_are_an_object_a_line(generate):
+    _, out, err = generate("a dog", "rain", "-o", "out/", "--seed", 1, "--json", "-q")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [row["file"] for row in told] == ["out/a-dog.wav", "out/rain.wav"]
+    assert [row["prompt"] for row in told] == ["a dog", "rain"]
+    assert told[0]["seed"] == 1 and err == ""
+
+
+def test_a_sound_goes_to_standard_output(generate, monkeypatch):
+    for format in (None, "flac"):
+        stdout = Bytes()
+        monkeypatch.setattr(sys, "stdout", stdout)
+        options = [] if format is None else ["--format", format]
+        assert generate("a dog", "-o", "-", "--seed", 1, *options)[0] == 0
+        assert stdout.getvalue() == "" and files() == []
+        samples, rate = soundfile.read(io.BytesIO(stdout.buffer.getvalue()))
+        assert (len(samples), rate) == (12_000, 24_000)
+
+
+def test_prompts_come_from_standard_input(generate, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Bytes(b"a dog\nrain\n"))
+    _, out, _ = generate("--prompts-file", "-", "-o", "out/")
+    assert out.split() == ["out/a-dog.wav", "out/rain.wav"]
+
+
+def test_a_sentence_without_quotes_is_one_prompt(generate):
+    for options in (["-o", "x.wav"], [], ["-o", "out/"]):
+        code, out, err = generate("a", "dog", "barking", *options, "--duration", 0.2)
+        assert (code, len(out.split())) == (0, 1)
+        assert read_metadata(out.strip())["prompt"] == "a dog barking"
+        assert 'read as one prompt: "a dog barking"' in err
+    _, out, err = generate("dog", "rain", "-o", "out/", "--duration", 0.2)
+    assert out.split() == ["out/dog.wav", "out/rain.wav"]
+    assert "one prompt" not in err
+
+
+def test_the_empty_prompt_makes_a_sound(generate):
+    assert generate("", "-o", "any.wav")[:2] == (0, "any.wav\n")
+    assert read_metadata("any.wav")["prompt"] == ""
+
+
+def test_two_runs_at_once_into_one_folder_keep_both_sounds(generate, monkeypatch):
+    from ezaudio.pipelines.results import Sound
+
+    save = Sound.save
+
+    def meanwhile(self, path, **settings):
+        if path.name == "rain.wav":
+            path.write_bytes(b"of another run")
+        return save(self, path, **settings)
+
+    monkeypatch.setattr(Sound, "save", meanwhile)
+    assert generate("rain", "-o", "out/")[:2] == (0, "out/rain-2.wav\n")
+    assert Path("out/rain.wav").read_bytes() == b"of another run"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_lines_of_progress_fit_the_terminal(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    bars = progress_bars(facts=True)
+    facts = "loss 0.1234 · norm 0.56 · 789 ms · 12 x real time · 345.6 MiB"
+    bars.add_task("a rather long name of a stage of training", total=200_000, completed=123_456,
+                  facts=facts)  # fmt: skip
+    bars.console.file = io.StringIO()
+    with bars.console.capture() as shown:
+        bars.console.print(bars.make_tasks_table(bars.tasks))
+    [line] = shown.get().splitlines()
+    assert len(line) <= width
+    if width >= 80:
+        assert "123456/200000" in line
+        assert "loss 0.1234" in line or width == 80
+    if width == 200:
+        assert line.rstrip().endswith("345.6 MiB")
+
+
+def test_what_does_not_fit_a_line_is_left_out_as_a_whole():
+    assert fitting("loss 1 · norm 2 · 3 ms", 100) == "loss 1 · norm 2 · 3 ms"
+    assert fitting("loss 1 · norm 2 · 3 ms", 16) == "loss 1 · norm 2"
+    assert fitting("loss 1", 5) == ""
+
+
 BAD = [
-    ([""], "`prompt`"),
-    (["   "], "`prompt`"),
     (["x" * 10_000], "`prompt`"),
     ([], "`prompt`"),
     (["a", "--duration", "nan"], "`--duration`"),
@@ -154,7 +271,14 @@ BAD = [
     (["a", "--guidance-interval", "9"], "`--guidance-interval`"),
     (["a", "--format", "opus"], "`--format`"),
     (["a", "-o", "x.xyz"], "`--output`"),
-    (["a", "b", "-o", "x.wav"], "`--output`"),
+    (["a dog", "rain", "-o", "x.wav"], "`--output`"),
+    (["a dog", "rain", "-o", "-"], "`--output`"),
+    (["a", "-o", "-", "--num", "2"], "`--output`"),
+    (["a", "-o", "-", "--spectrogram"], "`--spectrogram`"),
+    (["a", "-o", "-", "--format", "opus"], "`--format`"),
+    (["a", "--fade", "-1"], "`--fade`"),
+    (["a", "--loudness", "5"], "`--loudness`"),
+    (["a", "--manifest", "/dev/null/x.csv"], "/dev/null"),
     (["a", "-o", "x.wav", "--format", "flac"], "`--format`"),
     (["a", "-o", "missing/x.wav/y.wav", "--prompts-file", "p"], "`--prompts-file`"),
     (["--prompts-file", "missing.txt"], "No such file"),
@@ -171,7 +295,7 @@ def test_bad_input_is_one_line_before_the_model_is_loaded(
     ezaudio, folder, monkeypatch, arguments, said
 ):
     monkeypatch.setattr(
-        "ezaudio.cli.generate.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
+        "ezaudio.pipelines.ezaudio.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
     )
     code, out, err = ezaudio("generate", *arguments, "--model", folder)
     assert (code, out) == (2, "")
@@ -249,17 +373,20 @@ def test_ctrl_c_leaves_what_is_finished_and_nothing_half_written(generate, monke
         return save(self, path, **settings)
 
     monkeypatch.setattr(Sound, "save", interrupted)
-    code, out, err = generate("a", "b", "-o", "out/", "--quiet")
-    assert (code, out) == (130, "out/a.wav\n")
+    code, out, err = generate(
+        "dog", "rain", "-o", "out/", "--quiet", "--manifest", "made.csv", "--batch-size", 1
+    )
+    assert (code, out) == (130, "out/dog.wav\n")
     assert err == "stopped.\n"
-    assert files("out") == ["a.wav"]
+    assert files("out") == ["dog.wav"]
+    assert [row["file"] for row in rows_of("made.csv")] == ["out/dog.wav"]
 
 
 def test_matplotlib_is_looked_for_before_the_work(generate, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(
-        "ezaudio.cli.generate.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
+        "ezaudio.pipelines.ezaudio.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
     )
     code, _, err = generate("a", "--spectrogram")
     assert code == 2
@@ -291,7 +418,7 @@ def test_any_options_give_sounds_or_one_line(
     folder, model, tmp_path_factory, capsys, monkeypatch, data
 ):
     """Exit code 0 with all files, or 2 with one line and none."""
-    monkeypatch.setattr("ezaudio.cli.generate.EzAudio.from_pretrained", lambda *a, **k: model)
+    monkeypatch.setattr("ezaudio.pipelines.ezaudio.EzAudio.from_pretrained", lambda *a, **k: model)
     place = tmp_path_factory.mktemp("run")
     chosen = data.draw(st.lists(st.sampled_from(sorted(OPTIONS)), max_size=5, unique=True))
     values = {name: data.draw(OPTIONS[name], label=name) for name in chosen}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from tests.cli.words import with_set
 
 from ezaudio.audio import read_audio, read_metadata
 from ezaudio.dit.lora_file import load_adapter, save_adapter
@@ -37,7 +38,7 @@ def sounds(tmp_path_factory):
 @pytest.fixture
 def train(ezaudio, folder, sounds):
     def call(*arguments, place=sounds):
-        return ezaudio("train", "lora", place, "--model", folder, *CPU, *arguments)
+        return ezaudio("train", "lora", place, "--model", folder, *CPU, *with_set(arguments))
 
     return call
 
@@ -47,7 +48,7 @@ def adapter(tmp_path_factory, folder, sounds):
     from ezaudio.cli.main import run
 
     path = tmp_path_factory.mktemp("made") / "tones.safetensors"
-    words = ["train", "lora", sounds, "--model", folder, *CPU, "-o", path, "-q", *QUICK]
+    words = ["train", "lora", sounds, "--model", folder, *CPU, "-o", path, "-q", *with_set(QUICK)]
     assert run([str(word) for word in words]) == 0
     return path
 
@@ -69,7 +70,7 @@ def test_a_folder_of_sounds_becomes_an_adapter_that_generates(train, ezaudio, fo
 
 def test_both_spellings_do_the_same(train, ezaudio, folder, sounds):
     assert train("-o", "one.safetensors", "-q", *QUICK)[0] == 0
-    words = (sounds, "--model", folder, *CPU, "-o", "two.safetensors", "-q", *QUICK)
+    words = (sounds, "--model", folder, *CPU, "-o", "two.safetensors", "-q", *with_set(QUICK))
     assert ezaudio("lora", "train", *words) == (0, "two.safetensors\n", "")
     assert sha256_file("one.safetensors") == sha256_file("two.safetensors")
 
@@ -125,7 +126,7 @@ BAD_TRAINING = [
     (["-o", "x.safetensors", "lora.rank=two"], "`lora.rank`"),
     (["-o", "x.safetensors", "lora.rank=999"], "at most"),
     (["-o", "x.safetensors", "lora.targets=[ears]"], "feedforward"),
-    (["-o", "x.safetensors", "lora.rank"], "field.field=value"),
+    (["-o", "x.safetensors", "--set", "lora.rank"], "field.field=value"),
     (["-o", "x.safetensors", "--recipe", "none.yaml"], "none.yaml"),
     ([], "-o"),
 ]
@@ -215,7 +216,7 @@ def test_a_lora_that_cannot_be_is_one_line_before_the_model_is_loaded(
     ezaudio, folder, adapter, monkeypatch, value, said
 ):
     monkeypatch.setattr(
-        "ezaudio.cli.generate.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
+        "ezaudio.pipelines.ezaudio.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
     )
     Path("cut.safetensors").write_bytes(adapter.read_bytes()[:-9])
     value = value.format(adapter=adapter, dit=folder / "dit.safetensors")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tests.cli.words import Bytes
 
 from ezaudio.audio import read_audio, read_metadata, write_audio
 from ezaudio.cli.main import COMMANDS
@@ -71,6 +74,51 @@ def test_without_an_output_a_new_name_is_made(edit, sound):
     assert names == ["in-edited-2.wav", "in-edited.wav", "in.wav"]
 
 
+def test_a_sound_comes_from_standard_input_and_goes_to_standard_output(
+    edit, ezaudio, folder, sound, monkeypatch
+):
+    before = sorted(Path().iterdir())
+    monkeypatch.setattr(sys, "stdin", Bytes(sound.read_bytes()))
+    monkeypatch.setattr(sys, "stdout", stdout := Bytes())
+    assert edit("-", "rain", "--span", "0.2:0.4", "-o", "-", "-q")[0] == 0
+    samples, rate = soundfile.read(io.BytesIO(stdout.buffer.getvalue()), dtype="int16")
+    whole, _ = soundfile.read(sound, dtype="int16")
+    assert rate == RATE and np.array_equal(samples[:4800], whole[:4800])
+    monkeypatch.setattr(sys, "stdin", Bytes(sound.read_bytes()))
+    monkeypatch.setattr(sys, "stdout", stdout := Bytes())
+    assert ezaudio("reconstruct", "-", "--model", folder, "-o", "-")[0] == 0
+    samples, _ = soundfile.read(io.BytesIO(stdout.buffer.getvalue()))
+    assert len(samples) == 24_000
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "stdin", Bytes(sound.read_bytes()))
+    assert json.loads(ezaudio("info", "-", "--json")[1])["duration_s"] == 1.0
+    assert sorted(Path(sound.parent).iterdir()) == [sound.parent / p for p in before]
+
+
+def test_an_edit_in_place_keeps_rate_channels_and_depth(edit, sound):
+    samples = np.random.default_rng(0).standard_normal((44_100, 2)) * 0.1
+    soundfile.write("field.wav", samples, 44_100, subtype="PCM_24")
+    before, _ = soundfile.read("field.wav", dtype="int32")
+    code, out, err = edit("field.wav", "rain", "--span", "0.5:0.7", "-o", "field.wav", "-q")
+    assert (code, out, err) == (0, "field.wav\n", "")
+    info = soundfile.info("field.wav")
+    assert (info.samplerate, info.channels, info.subtype) == (44_100, 2, "PCM_24")
+    after, _ = soundfile.read("field.wav", dtype="int32")
+    assert np.array_equal(before[:22_050], after[:22_050])
+    assert np.array_equal(before[30_870:], after[30_870:])
+    _, _, err = edit("field.wav", "rain", "--span", "0.5:0.7", "-o", "field.ogg")
+    assert "codes all samples anew" in err
+
+
+def test_tables_are_json_too(ezaudio, folder, sound):
+    _, out, _ = ezaudio("reconstruct", sound, sound, "--model", folder, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["file"] for row in rows] == [str(sound)] * 2
+    assert rows[0]["log_mel_l1"] >= 0
+    names = [row["name"] for row in json.loads(ezaudio("models", "--json")[1])]
+    assert names == ["starter", "l", "xl"]
+
+
 BAD_EDITS = [
     (["--start", "0.5", "--end", "0.2"], "`--end`"),
     (["--start", "0.5"], "`--end`"),
@@ -93,7 +141,7 @@ def test_a_bad_edit_is_one_line_before_the_model_is_loaded(
     edit, sound, monkeypatch, arguments, said
 ):
     monkeypatch.setattr(
-        "ezaudio.cli.edit.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
+        "ezaudio.pipelines.ezaudio.EzAudio.from_pretrained", lambda *a, **k: pytest.fail("loaded")
     )
     Path("no").write_text("a file where a folder is needed")
     code, out, err = edit(sound, "rain", *arguments)
@@ -248,4 +296,6 @@ def test_the_list_of_commands_is_that_of_the_files():
     import ezaudio.cli
 
     files = {path.stem for path in Path(ezaudio.cli.__file__).parent.glob("*.py")}
-    assert set(COMMANDS) == files - {"__init__", "main", "options", "progress", "caption_steps"}
+    assert set(COMMANDS) == files - {
+        "__init__", "main", "actions", "options", "progress", "streams", "caption_steps"
+    }  # fmt: skip

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from tests.cli.words import with_set
 from tests.training.small import MODEL, STAGE, write_latents
 
-from ezaudio.cli.train import _BESIDE_FACTS, facts
+from ezaudio.cli.progress import fitting
+from ezaudio.cli.train import facts
 from ezaudio.data.checks import LENIENT
 from ezaudio.data.clips import ClipRow
 from ezaudio.data.pack import PackConfig, pack_clips
@@ -53,7 +55,7 @@ def train(ezaudio, latents):
             "stages": {"mask": {"text": False}, "align": {}},
         }
         Path("mine.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-        return ezaudio("train", recipe, *arguments)
+        return ezaudio("train", recipe, *with_set(arguments))
 
     return call
 
@@ -138,12 +140,10 @@ def test_the_time_of_a_stage_that_hours_bound_is_not_that_of_all_its_steps(train
 def test_the_measures_of_a_step_fit_a_terminal_of_80_columns():
     values = {"loss": 12.3456, "gradient_norm": 123.45, "sound_s": 480.0}
     progress = Progress(99_999, 100_000, 0.99, 1.234, 3 << 30, values)
-    wide, narrow = (facts(progress, columns=columns) for columns in (200, 36))
+    wide, narrow = (fitting(facts(progress), columns) for columns in (200, 36))
     assert wide == "loss 12.3456 · 1234 ms · norm 123.45 · 389 x real time · 3.00 GiB"
     assert narrow == "loss 12.3456 · 1234 ms · norm 123.45"
-    assert facts(progress, columns=5) == "loss 12.3456"
-    beside = len("align") + 2 * len("100000") + _BESIDE_FACTS
-    assert beside + len(facts(progress, columns=80 - beside)) <= 80
+    assert fitting(facts(progress), 13) == "loss 12.3456"
 
 
 def test_a_loss_that_is_no_number_is_one_line_with_the_batch_and_the_report(train, monkeypatch):
@@ -156,7 +156,7 @@ def test_a_loss_that_is_no_number_is_one_line_with_the_batch_and_the_report(trai
 BAD = [
     ([], "starr", "`RECIPE`"),
     ([], "tar.yaml", "YAML mapping"),
-    (["nothing"], None, "field.field=value"),
+    (["--set", "nothing"], None, "field.field=value"),
     (["nothing=1"], None, "the fields kind, output, engine, model, text, stages"),
     (
         ["each.nothing=1"],

@@ -338,6 +338,18 @@ def test_texts_in_turn_are_each_read_in_their_own_part_alone():
     assert torch.allclose(network(x_t, 300, twice), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("overlap", "both"), [(0, []), (1, [7, 8]), (9, [6, 7, 8, 9])])
+@torch.inference_mode()
+def test_around_a_boundary_the_texts_of_both_sides_are_read(overlap, both):
+    two = make().prepare(text(2))
+    parts = [two.select([0]), two.select([1])]
+    turn = Condition.in_turn(parts, 16, overlap=overlap)  # at most 2
+    first = parts[0].attend.shape[-1]
+    reads = [(bool(row[:first].any()), bool(row[first:].any())) for row in turn.attend[0, 0]]
+    expected = [(t < 8 or t in both, t >= 8 or t in both) for t in range(16)]
+    assert reads == expected
+
+
 @torch.inference_mode()
 def test_texts_in_turn_share_a_batch_with_whole_ones():
     network = make()

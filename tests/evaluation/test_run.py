@@ -15,8 +15,9 @@ from ezaudio.audio import read_audio, write_audio
 from ezaudio.errors import InputError
 from ezaudio.evaluation import feature_store
 from ezaudio.evaluation.extractors import EXTRACTORS
-from ezaudio.evaluation.options import EvaluationOptions, prepare
+from ezaudio.evaluation.options import EvaluationOptions
 from ezaudio.evaluation.partial import keep_what_is_there
+from ezaudio.evaluation.prepare import prepare
 from ezaudio.evaluation.protocol import PROTOCOLS, Panel, Protocol
 from ezaudio.evaluation.report import write_reports
 from ezaudio.evaluation.results import Results, joined

@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.tiny_model import write_tiny_model
 
 from ezaudio import hub
 from ezaudio.checkpoints import load_module, save_module
+from ezaudio.diffusion import derived_seed
 from ezaudio.errors import CheckpointError, DownloadError, InputError
 from ezaudio.files import sha256_file
 from ezaudio.pipelines import CATALOGUE, EzAudio, find_model, load_components
@@ -141,7 +143,7 @@ def test_in_bfloat16_a_sound_comes_out_and_the_seed_decides(folder):
     assert model.parts.dit.output.linear.weight.dtype == torch.bfloat16
     together = model.generate(["rain", "a dog"], seed=2, num=2, steps=3).audios
     assert together.dtype == torch.float32
-    alone = model.generate("a dog", seed=3, steps=3).audios
+    alone = model.generate("a dog", seed=derived_seed(2, 1, takes=2) + 1, steps=3).audios
     scale = float(alone.abs().max())
     assert float((together[3] - alone[0]).abs().max()) < 0.1 * scale
     assert model.edit(model.generate("rain", seed=0)[0].clip, "a dog", [(0.1, 0.3)], seed=0)
@@ -236,3 +238,36 @@ def test_a_network_brings_its_statistics_to_whatever_autoencoder(tmp_path):
         )
         with pytest.raises(CheckpointError, match="latents"):
             load_components(folder, device="cpu")
+
+
+@pytest.mark.parametrize("text", [{"kind": "none"}, {"kind": "fake"}])
+def test_a_network_without_text_makes_and_edits_sounds_of_the_empty_prompt(tmp_path, text):
+    """The network after the first training stage has no text input."""
+    model = EzAudio(write_tiny_model(tmp_path / "m", reads_text=False, text=text))
+    [made] = model.generate("", seed=1)
+    again = model.generate(["", ""], seed=1)
+    np.testing.assert_allclose(again[0].clip.samples, made.clip.samples, atol=1e-5)
+    assert not np.allclose(again[1].clip.samples, made.clip.samples, atol=1e-3)
+    assert made.metadata["text_encoder"] == "none"
+    edited = model.edit(made, "", [(0.1, 0.3)], seed=2)[0]
+    assert np.array_equal(edited.clip.samples[:2400], made.clip.samples[:2400])
+    for call in (lambda: model.generate("rain"), lambda: model.edit(made, "rain", [(0.1, 0.3)])):
+        with pytest.raises(InputError, match="trained without text"):
+            call()
+
+
+def test_a_network_with_text_needs_a_text_encoder(tmp_path):
+    with pytest.raises(CheckpointError, match="text encoder 'none'"):
+        EzAudio(write_tiny_model(tmp_path / "m", text={"kind": "none"}))
+
+
+def test_a_model_is_made_from_its_folder_too_and_says_what_it_is(folder):
+    model = EzAudio(folder)
+    assert model.generate("rain", seed=1).sample_rate == 24_000
+    assert repr(model).startswith("EzAudio('tiny', 24000 Hz, c")
+    for wrong in (None, 5, "no such model"):
+        with pytest.raises(InputError) as error:
+            EzAudio(wrong)
+        assert error.value.field == "model"
+    with pytest.raises(InputError):
+        EzAudio.from_pretrained(folder, lora=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -57,7 +58,8 @@ def test_their_files_generate_what_the_golden_tested_parts_compose(theirs, tmp_p
     assert [path.name for path in written] == ["dit.safetensors", "vae.safetensors", "model.json"]
     model = EzAudio.from_pretrained(tmp_path / "m", device="cpu", dtype="float32")
     made = model.generate("a dog barking", seed=11, steps=6, duration_s=0.5, guidance_scale=5.0,
-                          guidance_rescale=0.75, sampler="ddim", grid="trailing")  # fmt: skip
+                          guidance_rescale=0.75, sampler="ddim", grid="trailing",
+                          fade_s=0)  # fmt: skip
 
     dit = official_dit_config(DIT_SETTINGS).build().eval()
     dit.load_state_dict(official_dit_state(DIT), strict=True)
@@ -161,6 +163,72 @@ def save(path, content):
     return path
 
 
+def prefixed(prefix, state=DIT):
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+LAYOUTS = {
+    "bare": DIT,
+    "state_dict": {"state_dict": DIT},
+    "ema": {"ema": DIT},
+    "ema with facts": {"ema": {"decay": 0.999, "shadow": DIT}, "epoch": 3},
+    "model_state_dict": {"model_state_dict": DIT},
+    "module": {"model": prefixed("module.")},
+    "compiled": {"model": prefixed("_orig_mod.")},
+    "compiled in DDP": {"state_dict": prefixed("module._orig_mod.")},
+    "DDP compiled": prefixed("_orig_mod.module."),
+    "compiled inside": {"model": {k.replace("blocks.0.", "blocks.0._orig_mod."): v
+                                  for k, v in DIT.items()}},
+    "ema_model": {"state_dict": {**prefixed("ema_model.module."), "initted": True,
+                                 **{k: v * 0 for k, v in prefixed("online_model.").items()}}},
+    "ema beside model": {"model": {k: v * 0 for k, v in DIT.items()}, "ema": DIT},
+    "ema flat beside": {"state_dict": {**{k: v * 0 for k, v in DIT.items()},
+                                       **prefixed("ema.")}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_weights_are_found_however_a_training_loop_wrapped_them(tmp_path, layout):
+    expected = official_dit_state(DIT)
+    convert([save(tmp_path / "theirs.pt", LAYOUTS[layout])], tmp_path / "out", SETTINGS)
+    made = load_file(tmp_path / "out" / "dit.safetensors")
+    assert made.keys() == expected.keys()
+    assert all(torch.equal(made[name], expected[name]) for name in made)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [VAE, {"ema": VAE}, {"state_dict": prefixed("module.", VAE)},
+     {"state_dict": {k.removeprefix("autoencoder."): v for k, v in VAE.items()}}],
+    ids=["bare", "ema", "module", "without its prefix"],
+)  # fmt: skip
+def test_an_autoencoder_is_found_likewise(tmp_path, content):
+    config = official_vae_config(VAE_SETTINGS)
+    expected = official_vae_state({"state_dict": VAE}, config)
+    convert([save(tmp_path / "theirs.pt", content)], tmp_path / "out", SETTINGS)
+    made = load_file(tmp_path / "out" / "vae.safetensors")
+    assert all(torch.equal(made[name], expected[name]) for name in expected)
+
+
+def test_of_several_weights_averages_go_first_and_another_can_be_asked_for(tmp_path):
+    raw = {name: tensor * 0 for name, tensor in DIT.items() if "rotary" not in name}
+    path, said = save(tmp_path / "x.pt", {"model": raw, "ema": DIT}), []
+    convert([path], tmp_path / "one", SETTINGS, tell=said.append)
+    assert said == ["x.pt: took ema; --weights chooses: model"]
+    assert read_module_info(tmp_path / "one/dit.safetensors").extra["source_weights"] == "ema"
+    convert([path], tmp_path / "two", replace(SETTINGS, weights="model"))
+    assert not any(x.any() for x in load_file(tmp_path / "two/dit.safetensors").values())
+    with pytest.raises(InputError, match="model, ema"):
+        convert([path], tmp_path / "three", replace(SETTINGS, weights="best"))
+
+
+def test_a_transformer_without_text_needs_no_text_encoder(tmp_path):
+    weights, settings = golden("dit_stage1_no_context.safetensors")
+    path = save(tmp_path / "s1.pt", {"model": weights})
+    convert([path], tmp_path / "out", Settings(dit=settings))
+    assert read_card(tmp_path / "out").text == {"kind": "none"}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -168,7 +236,7 @@ def save(path, content):
         ({"model": {k: v for k, v in DIT.items() if "block.linear" not in k}}, "output.linear"),
         ({"model": {**DIT, "mask_embed": torch.zeros(9)}}, "unknown"),
         ({"state_dict": {k: v for k, v in VAE.items() if not k.endswith("bias")}}, "lacks tensor"),
-        ({"weights": 3}, "neither"),
+        ({"weights": 3}, r"neither .* \(it holds weights\)"),
         ({"model": {**DIT, "epoch": 3}}, "not a tensor"),
     ],
     ids=["unknown tensor", "missing tensor", "wrong shape", "vae", "other", "no tensor"],

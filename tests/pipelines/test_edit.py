@@ -9,13 +9,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ezaudio.audio import read_audio, read_metadata, resample
-from ezaudio.diffusion import SAMPLERS
+from ezaudio.audio import read_metadata
+from ezaudio.diffusion import SAMPLERS, derived_seed
 from ezaudio.errors import AudioFileError, Cancelled, InputError
 from ezaudio.pipelines import EzAudio
 from ezaudio.pipelines.components import load_components
 from ezaudio.pipelines.denoise import Batch, Denoiser, Kept
-from ezaudio.pipelines.edit import window_seed
 from ezaudio.pipelines.options import GenerateOptions
 from ezaudio.pipelines.results import exact_subtype
 from ezaudio.types import Clip
@@ -103,8 +102,8 @@ def test_takes_differ_and_do_not_depend_on_how_many_are_asked_for(model):
 
 
 def test_each_window_has_noise_of_its_own():
-    seeds = {window_seed(seed, window) for seed in range(20) for window in range(20)}
-    assert window_seed(5, 0) == 5
+    seeds = {derived_seed(seed, window) for seed in range(20) for window in range(20)}
+    assert derived_seed(5, 0) == 5
     assert len(seeds) == 400
     assert all(0 <= seed < 2**32 for seed in seeds)
 
@@ -156,21 +155,107 @@ def test_a_file_keeps_every_bit_outside_the_span(model, tmp_path, subtype):
     assert read_metadata(out)["spans_s"] == [[0.3, 0.5]]
 
 
-def test_another_rate_and_two_channels_are_brought_to_the_models_first(model, tmp_path):
-    samples = np.random.default_rng(0).standard_normal((8000, 2)).astype(np.float32) * 0.1
-    path, out = tmp_path / "in.wav", tmp_path / "out.wav"
-    soundfile.write(path, samples, 16_000, subtype="PCM_16")
-    model.edit(path, "rain", [(0.1, 0.3)], seed=0).save(out)
-    assert same(read_audio(path, RATE).samples, read_audio(out).samples, [(0.1, 0.3)])
-    stored, _ = soundfile.read(path, dtype="float32")
-    expected = resample(stored.mean(axis=1, dtype=np.float32), 16_000, RATE)
-    assert same(expected, read_audio(out).samples, [(0.1, 0.3)])
+def outside_is_untouched(one, other, rate, spans):
+    """`(S, channels)` each: equal outside the spans, different in every channel inside."""
+    outside = np.ones(len(one), bool)
+    for start, end in spans:
+        outside[round(start * rate) : round(end * rate)] = False
+    assert np.array_equal(one[outside], other[outside])
+    assert np.all(np.any(one[~outside] != other[~outside], axis=0))
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (16_000, 2), (48_000, 1), (11_025, 1)])
+def test_rate_channels_and_depth_of_the_recording_stay(model, tmp_path, subtype, rate, channels):
+    samples = np.random.default_rng(0).standard_normal((rate, channels)).astype(np.float32) * 0.1
+    path = tmp_path / "in.wav"
+    soundfile.write(path, samples, rate, subtype=subtype)
+    one, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    [made] = model.edit(path, "rain", [(0.3, 0.61)], seed=0).save(path)  # in its own place
+    info = soundfile.info(made)
+    assert (info.samplerate, info.channels, info.subtype) == (rate, channels, subtype)
+    other, _ = soundfile.read(made, dtype="float32", always_2d=True)
+    outside_is_untouched(one, other, rate, [(0.3, 0.61)])
+    assert np.abs(np.diff(other, axis=0)).max() < 3 * np.abs(np.diff(one, axis=0)).max()
+
+
+def test_a_stereo_sound_goes_on_past_its_end_without_a_click(model):
+    times = np.arange(44_100) / 44_100
+    tone = np.stack([np.sin(220 * 2 * np.pi * times), np.cos(110 * 2 * np.pi * times)])
+    clip = Clip(tone.astype(np.float32) * 0.5, 44_100)
+    edited = model.edit(clip, "rain", [(1.0, 1.5)], seed=1)[0].clip
+    assert edited.samples.shape == (2, 66_150)
+    assert np.array_equal(edited.samples[:, :44_100], clip.samples)
+    steps = np.abs(np.diff(edited.samples))
+    assert np.all(steps[:, 44_099] < steps[:, 44_100:].max(axis=1))
+    assert np.all(edited.samples[:, -1] == 0)
+
+
+def test_stereo_whose_channels_cancel_does_not_become_silence(model):
+    left = noise(1.0).samples
+    clip = Clip(np.stack([left, -left]), RATE)
+    edited = model.edit(clip, "rain", [(0.4, 0.6)], seed=1)[0].clip.samples
+    one_channel = model.edit(Clip(left, RATE), "rain", [(0.4, 0.6)], seed=1)[0].clip.samples
+    middle = slice(round(0.43 * RATE), round(0.57 * RATE))
+    for channel in edited:
+        np.testing.assert_allclose(channel[middle], one_channel[middle], atol=1e-3)
+    assert np.abs(edited.mean(axis=0)[middle]).max() > 0.01
+
+
+def test_a_new_part_has_in_each_channel_the_level_that_the_channel_has(model):
+    one = noise(1.0).samples
+    clip = Clip(np.stack([one, one * 0.1, one * 0]), RATE)
+    edited = model.edit(clip, "rain", [(0.4, 0.6)], seed=1)[0].clip.samples
+    middle = slice(round(0.43 * RATE), round(0.57 * RATE))
+    levels = np.sqrt(np.mean(np.square(edited[:, middle]), axis=1))
+    assert levels[1] / levels[0] == pytest.approx(0.1, rel=1e-3)
+    assert levels[2] == 0
+
+
+@pytest.mark.parametrize("gain", [1e-1, 1e-2, 1e-3])
+def test_a_quiet_recording_gets_the_new_part_of_a_loud_one_made_as_quiet(model, gain):
+    loud = noise(1.0, level=0.2)
+    quiet = Clip(loud.samples * np.float32(gain), RATE)
+    edited = [model.edit(c, "rain", [(0.4, 0.6)], seed=1)[0].clip.samples for c in (loud, quiet)]
+    np.testing.assert_allclose(edited[1] / gain, edited[0], atol=2e-4)
+
+
+def test_silence_can_be_edited(model):
+    clip = Clip(np.zeros(RATE, np.float32), RATE)
+    edited = model.edit(clip, "rain", [(0.4, 0.6)], seed=1)[0].clip.samples
+    assert np.isfinite(edited).all() and np.abs(edited).max() > 0
+
+
+def test_new_ends_of_a_sound_fade_and_kept_ones_do_not(model):
+    clip = noise(1.0)
+    edited = model.edit(clip, "rain", [(0.0, 0.2), (0.9, 1.2)], seed=1)[0].clip.samples
+    assert edited[0] == edited[-1] == 0
+    hard = model.edit(clip, "rain", [(0.0, 0.2), (0.9, 1.2)], seed=1, fade_s=0)[0].clip.samples
+    np.testing.assert_array_equal(edited[120:-120], hard[120:-120])
+    inner = model.edit(clip, "rain", [(0.3, 0.5)], seed=1, fade_s=0.1)[0].clip.samples
+    assert same(clip.samples, inner, [(0.3, 0.5)])
+
+
+def test_results_can_be_edited_again(model):
+    made = model.generate("rain", seed=1)
+    once = model.edit(made, "a bell", [(0.1, 0.2)], seed=2)
+    twice = model.edit(once[0], "a dog", [(0.3, 0.4)], seed=3)
+    assert same(made[0].clip.samples, twice[0].clip.samples, [(0.1, 0.2), (0.3, 0.4)])
+    with pytest.raises(InputError, match="one sound"):
+        model.edit(model.generate("rain", num=2), "a bell", [(0.1, 0.2)])
+
+
+@pytest.mark.parametrize("sound", [None, 5, np.zeros(9), ["x.wav"]])
+def test_what_is_no_sound_is_refused(model, sound):
+    with pytest.raises(InputError, match="the path of a file, a Clip, or a result") as error:
+        model.edit(sound, "rain", [(0.1, 0.2)])
+    assert error.value.field == "sound"
 
 
 def test_a_loud_kept_part_stays_loud_and_the_new_part_does_not_clip(folder):
     parts = load_components(folder, device="cpu")
     decode = parts.vae.decode
-    parts.vae.decode = lambda latent: decode(latent) * 1e4
+    parts.vae.decode = lambda *given: decode(*given) * 1e4
     samples = np.sign(noise(1.0).samples)
     edited = EzAudio(parts).edit(Clip(samples, RATE), "rain", [(0.4, 0.6)], seed=0)[0].clip.samples
     assert same(samples, edited, [(0.4, 0.6)])

@@ -8,7 +8,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ezaudio.diffusion import SAMPLERS, TIME_GRIDS, SeededNoise, guide, zero_snr_schedule
+from ezaudio.audio_levels import fade_ends, loudness_lufs, true_peak
+from ezaudio.diffusion import (
+    MAX_SEED,
+    SAMPLERS,
+    TIME_GRIDS,
+    SeededNoise,
+    derived_seed,
+    guide,
+    zero_snr_schedule,
+)
 from ezaudio.errors import Cancelled, InputError
 from ezaudio.pipelines import EzAudio, GenerateOptions, Request
 from ezaudio.pipelines.components import load_components
@@ -45,14 +54,15 @@ def test_the_same_seed_gives_the_same_sound_alone_and_in_any_batch(model):
     together = model.generate(prompts, seed=7, negative_prompt="music")
     in_pairs = model.generate(prompts, seed=7, negative_prompt="music", batch_size=2)
     for index, prompt in enumerate(prompts):
-        alone = model.generate(prompt, seed=7, negative_prompt="music")
+        seed = together[index].metadata["seed"]
+        alone = model.generate(prompt, seed=seed, negative_prompt="music")
         torch.testing.assert_close(together.audios[index], alone.audios[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(in_pairs.audios[index], alone.audios[0], atol=1e-5, rtol=0)
 
 
 def test_fresh_noise_of_each_step_belongs_to_the_seed_too(model):
     together = model.generate(["a dog", "rain"], seed=7, eta=1.0, steps=3)
-    alone = model.generate("rain", seed=7, eta=1.0, steps=3)
+    alone = model.generate("rain", seed=together[1].metadata["seed"], eta=1.0, steps=3)
     torch.testing.assert_close(together.audios[1], alone.audios[0], atol=1e-5, rtol=0)
 
 
@@ -84,7 +94,32 @@ def test_without_a_seed_one_is_drawn_and_told(model):
 def test_prompts_come_first_and_takes_lie_next_to_each_other(model):
     sounds = model.generate(["a dog", "rain"], num=2, seed=3, batch_size=3)
     told = [(sound.metadata["prompt"], sound.metadata["seed"]) for sound in sounds]
-    assert told == [("a dog", 3), ("a dog", 4), ("rain", 3), ("rain", 4)]
+    rain = derived_seed(3, 1, takes=2)
+    assert told == [("a dog", 3), ("a dog", 4), ("rain", rain), ("rain", rain + 1)]
+
+
+def test_the_rows_of_a_list_have_noise_of_their_own(folder, monkeypatch):
+    parts = load_components(folder, device="cpu")
+    drawn = []
+    decode = parts.vae.decode
+    monkeypatch.setattr(parts.vae, "decode", lambda x, *rest: drawn.append(x) or decode(x, *rest))
+    sounds = EzAudio(parts).generate(["rain"] * 20, seed=5, guidance_scale=1, steps=1)
+    assert len({sound.metadata["seed"] for sound in sounds}) == 20
+    latents = torch.cat(drawn).flatten(1)
+    likeness = torch.corrcoef(latents) - torch.eye(20)
+    assert float(likeness.abs().max()) < 0.9
+    again = EzAudio(parts).generate("rain", seed=sounds[13].metadata["seed"], guidance_scale=1,
+                                    steps=1)  # fmt: skip
+    torch.testing.assert_close(again.audios[0], sounds.audios[13], atol=1e-5, rtol=0)
+
+
+@quick
+@given(seed=st.integers(0, MAX_SEED), row=st.integers(0, 10_000), takes=st.integers(1, 1000))
+def test_the_seed_of_a_row_leaves_room_for_its_takes(seed, row, takes):
+    if row == 0:
+        assert derived_seed(seed, row, takes=takes) == seed
+    else:
+        assert 0 <= derived_seed(seed, row, takes=takes) <= MAX_SEED - takes + 1
 
 
 def test_the_metadata_says_all_that_is_needed_to_make_the_sound_again(model, folder):
@@ -93,7 +128,7 @@ def test_the_metadata_says_all_that_is_needed_to_make_the_sound_again(model, fol
     assert told["dit_sha256"] != told["vae_sha256"]
     assert len(told["dit_sha256"]) == 64
     names = ("prompt", "negative_prompt", "seed", "sampler", "grid", "steps", "guidance_scale")
-    names += ("guidance_rescale", "guidance_interval", "duration_s")
+    names += ("guidance_rescale", "guidance_interval", "duration_s", "fade_s")
     values = {name: told[name] for name in names}
     reader = EzAudio.from_pretrained(folder, dtype="float32")
     again = reader.generate(values.pop("prompt"), **values)[0]
@@ -209,6 +244,7 @@ def test_generating_is_the_direct_composition_of_the_parts(model, sampler, grid)
         nodes = TIME_GRIDS[grid](schedule, 3)
         latent = SAMPLERS[sampler](velocity, noise, schedule=schedule, timesteps=nodes)
         wave = parts.vae.decode(latent)[..., :9600]
+    wave = torch.from_numpy(fade_ends(wave[0, 0].numpy(), 120))[None, None]
     wave = wave * min(1.0, CEILING / float(wave.abs().max()))
     torch.testing.assert_close(made.audios, wave, atol=1e-4, rtol=0)
 
@@ -217,7 +253,7 @@ def test_a_loud_sound_is_made_quieter_and_a_quiet_one_stays(folder):
     parts = load_components(folder, device="cpu")
     decode = parts.vae.decode
     quiet = EzAudio(parts).generate("rain", seed=0).audios
-    parts.vae.decode = lambda latent: decode(latent) * 1e4
+    parts.vae.decode = lambda *given: decode(*given) * 1e4
     loud = EzAudio(parts).generate("rain", seed=0).audios
     assert float(quiet.abs().max()) < CEILING
     assert float(loud.abs().max()) == pytest.approx(CEILING, abs=1e-6)
@@ -256,8 +292,10 @@ def test_the_callback_can_stop_the_work(model, how):
 @pytest.mark.parametrize(
     ("prompts", "values", "field"),
     [
-        ("", {}, "prompt"),
-        ("  \n", {}, "prompt"),
+        (None, {}, "prompts"),
+        (5, {}, "prompts"),
+        ({"rain"}, {}, "prompts"),
+        ([None], {}, "prompt"),
         ("x" * 10_000, {}, "prompt"),
         ("\ud800", {}, "prompt"),
         ([], {}, "prompts"),
@@ -277,6 +315,9 @@ def test_the_callback_can_stop_the_work(model, how):
         ("a", {"guidance_interval": (50, 20)}, "guidance_interval"),
         ("a", {"negative_prompt": "x" * 10_000}, "negative_prompt"),
         ("a", {"duration": 3}, "duration"),
+        ("a", {"fade_s": -1}, "fade_s"),
+        ("a", {"loudness": 3}, "loudness"),
+        ("a", {"loudness": float("nan")}, "loudness"),
     ],
 )
 def test_bad_input_names_the_field_before_the_network_runs(model, prompts, values, field):
@@ -309,3 +350,37 @@ def test_a_prompt_without_an_order_is_the_same_either_way_and_in_any_company(mod
 def test_an_unknown_order_is_refused(model):
     with pytest.raises(InputError, match="split, whole"):
         model.generate("a dog", order="spilt")
+
+
+def test_the_empty_prompt_gives_what_the_unconditional_branch_gives(model):
+    for prompt in ("", "  \n"):
+        free = model.generate(prompt, seed=3)
+        plain = model.generate("", seed=3, guidance_scale=1)
+        torch.testing.assert_close(free.audios, plain.audios, atol=1e-4, rtol=0)
+    steered = model.generate("", seed=3, negative_prompt="music")
+    assert float((steered.audios - free.audios).abs().max()) > 1e-4
+
+
+def test_a_sound_begins_and_ends_in_zero_by_default(model):
+    faded = model.generate("rain", seed=3)[0].clip.samples
+    hard = model.generate("rain", seed=3, fade_s=0)[0].clip.samples
+    assert faded[0] == faded[-1] == 0
+    assert abs(hard[0]) + abs(hard[-1]) > 0
+    np.testing.assert_array_equal(faded[120:-120], hard[120:-120])
+    long = model.generate("rain", seed=3, fade_s=10)[0].clip.samples  # at most half each
+    assert np.abs(long[:600]).max() < 0.05 * np.abs(hard[:600]).max()
+
+
+@pytest.mark.parametrize("wanted", [-40.0, -30.0])
+def test_sounds_are_brought_to_the_loudness_that_is_asked_for(model, wanted):
+    sounds = model.generate(["rain", "a dog"], seed=3, loudness=wanted)
+    for sound in sounds:
+        assert loudness_lufs(sound.clip.samples, 24_000) == pytest.approx(wanted, abs=0.1)
+        assert sound.metadata["loudness"] == wanted
+        assert sound.metadata["loudness_lufs"] == pytest.approx(wanted, abs=0.1)
+
+
+def test_the_true_peak_bounds_the_loudness(model):
+    sound = model.generate("rain", seed=3, loudness=0)[0]
+    assert true_peak(sound.clip.samples, 24_000) == pytest.approx(10 ** (-1 / 20), rel=1e-3)
+    assert sound.metadata["loudness_lufs"] < 0

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import soundfile
+import torch
 from tests.tiny_model import HOP
 
 from ezaudio.audio import read_audio, read_metadata
 from ezaudio.errors import AudioFileError, InputError, OutputError
+from ezaudio.pipelines.outputs import Wanted, plan_files
 from ezaudio.pipelines.reconstruct import load_autoencoder, reconstruct
 from ezaudio.pipelines.results import Sound, Sounds
 from ezaudio.types import Clip
@@ -61,6 +68,71 @@ def test_flac_takes_the_finest_type_it_has(tmp_path):
     assert soundfile.info(fine.save(tmp_path / "x.flac")).subtype == "PCM_24"
     assert soundfile.info(fine.save(tmp_path / "x.wav")).subtype == "FLOAT"
     assert soundfile.info(fine.save(tmp_path / "x.ogg")).subtype == "VORBIS"
+
+
+def test_a_name_that_another_run_took_meanwhile_is_not_replaced(tmp_path):
+    files = plan_files(tmp_path, ["rain", Wanted("a dog", takes=2), Wanted("x", output="own.wav")])
+    for name in ("rain.wav", "rain-2.wav", "a-dog-1.wav", "own.wav"):
+        (tmp_path / name).write_bytes(b"another's")
+    saved = [files.save(index, sound()).name for index in range(4)]
+    assert saved == ["rain-3.wav", "a-dog-3.wav", "a-dog-2.wav", "own.wav"]
+    for name in ("rain.wav", "rain-2.wav", "a-dog-1.wav"):
+        assert (tmp_path / name).read_bytes() == b"another's"
+    assert read_audio(tmp_path / "own.wav").duration_s == pytest.approx(0.1)
+
+
+def test_two_runs_at_once_into_one_folder_keep_every_sound(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        saved = list(pool.map(lambda _: Sounds((sound(), sound())).save(tmp_path), range(8)))
+    names = {path.name for paths in saved for path in paths}
+    assert len(names) == 16
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_result_says_what_it_is():
+    assert repr(sound()) == "Sound('a dog', 0.10 s, 24000 Hz, seed 3)"
+    assert repr(Sound(sound().clip, {})) == "Sound('', 0.10 s, 24000 Hz)"
+    assert repr(Sounds((sound(), sound(prompt="rain")))).startswith("Sounds([Sound('a dog', 0.10")
+
+
+def test_a_notebook_shows_a_player_and_a_spectrogram(monkeypatch):
+    pytest.importorskip("matplotlib")
+    shown = Sounds((sound(prompt="<b>rain</b>"), sound()))._repr_html_()
+    assert shown.count("<audio controls") == shown.count("<img ") == 2
+    assert "&lt;b&gt;rain" in shown and "<b>" not in shown
+    content = base64.b64decode(shown.split("data:audio/wav;base64,")[1].split('"')[0])
+    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
+    np.testing.assert_allclose(samples, sound().clip.samples, atol=1 / 32768)
+    assert rate == RATE
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert "<img" not in sound()._repr_html_() and "<audio" in sound()._repr_html_()
+    assert "audio/mpeg" in sound(61)._repr_html_()
+
+
+def test_sounds_of_one_and_of_two_channels_stand_in_one_tensor():
+    stereo = Sound(Clip(np.ones((2, 100), np.float32), RATE), {})
+    audios = Sounds((stereo, Sound(Clip(np.full(50, 0.5, np.float32), RATE), {}))).audios
+    assert audios.shape == (2, 2, 100)
+    assert audios[1, :, 49].tolist() == [0.5, 0.5] and audios[1, :, 50:].abs().max() == 0
+
+
+def test_latents_come_out_and_go_in(model, tmp_path):
+    clip = Clip(sound(0.5).clip.samples, RATE)
+    latent = model.encode(clip)
+    assert latent.shape == (1, 4, 25) and not latent.is_inference()
+    [back] = model.decode(latent)
+    again = model.reconstruct(clip).sound
+    np.testing.assert_allclose(back.clip.samples, again.clip.samples, atol=1e-5)
+    assert len(model.decode(torch.cat([latent, latent]))) == 2
+    assert model.encode(back).shape == (1, 4, 25)
+
+
+@pytest.mark.parametrize("latent", [None, np.zeros(4), torch.zeros(1, 3, 5), torch.zeros(1, 4, 0),
+                                    torch.full((1, 4, 5), float("nan"))])  # fmt: skip
+def test_what_is_no_latent_is_refused(model, latent):
+    with pytest.raises(InputError) as error:
+        model.decode(latent)
+    assert error.value.field == "latent"
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ezaudio.diffusion import derived_seed
 from ezaudio.errors import InputError
 from ezaudio.pipelines.rows import ROW_KEYS, read_rows
 
@@ -21,9 +23,54 @@ def read(tmp_path, name, content, **given_values):
 def test_text_has_a_prompt_a_line(tmp_path):
     requests = read(tmp_path, "p.txt", "a dog\n\n  rain falling \r\n", seed=3)
     assert [r.prompt for r in requests] == ["a dog", "rain falling"]
-    assert {(r.options.seed, r.options.steps, r.options.duration_s) for r in requests} == {
-        (3, 20, 2.0)
-    }
+    assert {(r.options.steps, r.options.duration_s) for r in requests} == {(20, 2.0)}
+
+
+def test_each_row_without_a_seed_has_one_that_follows_from_the_runs(tmp_path):
+    requests = read(
+        tmp_path,
+        "p.jsonl",
+        """{"prompt": "a"}
+{"prompt": "b", "seed": 3}
+{"prompt": "c"}
+{"prompt": "d", "num": 5}""",
+        seed=3,
+    )
+    seeds = [r.options.seed for r in requests]
+    assert seeds[:2] == [3, 3]
+    assert len(set(seeds)) == 3
+    assert seeds[2:] == [derived_seed(3, 2), derived_seed(3, 3, takes=5)]
+    unseeded = read(tmp_path, "p.txt", "a\nb")
+    assert [r.options.seed for r in unseeded] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "prompts"),
+    [
+        ("a dog\nrain, then wind\n", ["a dog", "rain, then wind"]),
+        ('\n{"prompt": "a dog"}\n{"prompt": "rain"}', ["a dog", "rain"]),
+        ('prompt,seed\n"a dog, barking",1\n', ["a dog, barking"]),
+        ("a prompt, and more", ["a prompt, and more"]),
+    ],
+)  # fmt: skip
+def test_standard_input_is_read_as_what_it_looks_like(monkeypatch, content, prompts):
+    stdin = io.TextIOWrapper(io.BytesIO(content.encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert [r.prompt for r in read_rows("-", {}, {})] == prompts
+
+
+def test_a_complaint_on_standard_input_names_the_line(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": 5}')))
+    with pytest.raises(InputError, match="stdin:1: prompt"):
+        read_rows("-", {}, {})
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe")))
+    with pytest.raises(InputError, match="UTF-8"):
+        read_rows("-", {}, {})
+
+
+def test_an_empty_prompt_in_a_row_asks_for_any_sound(tmp_path):
+    [request] = read(tmp_path, "p.jsonl", '{"prompt": "", "fade": 0, "loudness": -16}')
+    assert (request.prompt, request.options.fade_s, request.options.loudness) == ("", 0, -16)
 
 
 def test_csv_sets_what_it_names_and_an_empty_cell_leaves_the_option(tmp_path):
@@ -49,7 +96,6 @@ def test_json_lines_take_every_option(tmp_path):
         ("p.jsonl", '{"prompt": "a"}\n{"prompt": "b", "step": 3}', "p.jsonl:2", "step"),
         ("p.jsonl", '{"prompt": "b", "step": 3}', "p.jsonl:1", ", ".join(ROW_KEYS)),
         ("p.jsonl", '{"duration": 3}', "p.jsonl:1", "prompt"),
-        ("p.jsonl", '{"prompt": ""}', "p.jsonl:1: prompt", "1 to 2000 characters"),
         ("p.jsonl", '{"prompt": 5}', "p.jsonl:1: prompt", "5"),
         ("p.jsonl", '{"prompt": "a", "duration": -1}', "p.jsonl:1: duration", "-1"),
         ("p.jsonl", '{"prompt": "a", "duration": NaN}', "p.jsonl:1: duration", "finite"),

@@ -83,6 +83,13 @@ def test_spans_that_overlap_or_touch_become_one():
     ("spans", "field"),
     [
         ([], "spans"),
+        (None, "spans"),
+        (5, "spans"),
+        ((0.1, 0.4), "spans"),
+        ("0.1:0.4", "spans"),
+        (["12"], "spans"),
+        ([(1, 2, 3)], "spans"),
+        ([("a", "b")], "spans"),
         ([(2, 1)], "end"),
         ([(1, 1)], "end"),
         ([(-1, 1)], "start"),

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
-from ezaudio.cli.evaluate import Copies, Paper, Partial, Processes, progress_lines
+from ezaudio.cli.evaluate import Copies, Paper, Partial, Processes, note_cache, progress_lines
 from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.clips import check_names
-from ezaudio.evaluation.compare import differences, read_systems
-from ezaudio.evaluation.options import EvaluationOptions, prepare
-from ezaudio.evaluation.partial import keep_what_is_there
-from ezaudio.evaluation.report import write_reports
-from ezaudio.evaluation.results import Results, joined
-from ezaudio.evaluation.run import evaluate as score
-from ezaudio.evaluation.run import make_all, require_extractors
-from ezaudio.evaluation.systems.peers import known_entries, peer_entries
-from ezaudio.files import make_folder
+from ezaudio.evaluation.options import EvaluationOptions
+
+if TYPE_CHECKING:
+    from ezaudio.evaluation.results import Results
 
 
 @options_from(EvaluationOptions)
@@ -52,6 +46,12 @@ def compare(
     **given: Any,
 ) -> None:
     """Score several systems under one protocol, side by side, pair by pair."""
+    from ezaudio.evaluation.compare import differences
+    from ezaudio.evaluation.report import write_reports
+    from ezaudio.evaluation.results import Results, joined
+    from ezaudio.evaluation.systems.peers import known_entries, peer_entries
+    from ezaudio.files import make_folder
+
     if show_peers:
         entries = {"systems": [*known_entries(), *peer_entries()]}
         print(yaml.safe_dump(entries, sort_keys=False, width=100).rstrip())
@@ -82,6 +82,13 @@ def _measured(
     quiet: bool,
     given: dict[str, Any],
 ) -> Results | None:
+    from ezaudio.evaluation.clips import check_names
+    from ezaudio.evaluation.compare import read_systems
+    from ezaudio.evaluation.partial import keep_what_is_there
+    from ezaudio.evaluation.prepare import prepare
+    from ezaudio.evaluation.run import evaluate as score
+    from ezaudio.evaluation.run import make_all, require_extractors
+
     configs = read_systems(file)
     unknown = sorted(set(only) - {config.name for config in configs})
     if unknown:
@@ -90,6 +97,7 @@ def _measured(
     built = [config.build() for config in configs]
     with progress_lines(quiet=quiet) as progress:
         plan, setup = prepare(options, output, copies=copies, partial=partial, progress=progress)
+        note_cache(setup, quiet=quiet)
         if partial:
             plan, setup = keep_what_is_there(built, plan, setup)
         check_names(plan.items)

@@ -11,8 +11,6 @@ import yaml
 from ezaudio.cli.progress import note
 from ezaudio.errors import InputError
 from ezaudio.pipelines.catalogue import CARD_NAME
-from ezaudio.pipelines.convert import Settings, read_settings
-from ezaudio.pipelines.convert import convert as convert_files
 
 
 def convert(
@@ -34,11 +32,18 @@ def convert(
     dit_config: Annotated[
         Path | None, typer.Option(help="The authors' settings, when it is neither L nor XL.")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Key of the weights, such as ema or model; averages go first."),
+    ] = None,
     vae_config: Annotated[
         Path | None, typer.Option(help="The authors' settings, when it is not the released one.")
     ] = None,
 ) -> None:
     """Turn the authors' checkpoints into a model folder; pickles are read without running code."""
+    from ezaudio.pipelines.convert import Settings, read_settings
+    from ezaudio.pipelines.convert import convert as convert_files
+
     settings = Settings(
         dit=None if dit_config is None else read_settings(dit_config),
         vae=None if vae_config is None else read_settings(vae_config),
@@ -46,8 +51,9 @@ def convert(
         name=name,
         licence=licence,
         max_duration_s=max_duration,
+        weights=weights,
     )
-    for path in convert_files(checkpoints, output, settings):
+    for path in convert_files(checkpoints, output, settings, tell=note):
         print(path)
     for part in (CARD_NAME, "dit.safetensors", "vae.safetensors"):
         if not (output / part).exists():

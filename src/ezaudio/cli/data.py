@@ -15,8 +15,9 @@ import typer
 import yaml
 from pydantic import Field
 
-from ezaudio.cli.options import Quiet, options_from, part_of
-from ezaudio.cli.progress import note
+from ezaudio.cli.actions import Action
+from ezaudio.cli.options import Quiet, Settings, options_from, part_of
+from ezaudio.cli.progress import note, progress_bars
 from ezaudio.config import Config, load_config
 from ezaudio.data.checks import (
     Quarantined,
@@ -37,7 +38,6 @@ from ezaudio.data.collections import (
 from ezaudio.data.manifest import write_manifest, writer_for
 from ezaudio.data.pack import PackConfig, check_clips, pack_clips
 from ezaudio.data.shards import Part
-from ezaudio.data.statistics import is_store, of_rows, of_store
 from ezaudio.errors import InputError
 from ezaudio.files import read_part
 
@@ -63,18 +63,16 @@ class DataOptions(Config):
         None, description="AudioSet's segment lists, for starts that a list leaves out."
     )
     quarantine: str | None = Field(None, description="A list of `check`; `pack` leaves it out.")
-    usable: str | None = Field(None, description="`check`: write the usable clips to this list.")
-    vae: str | None = Field(
-        None, description="`encode`: an autoencoder: a file, or a model such as starter."
-    )
-    text: str | None = Field(None, description="`encode`: a text encoder, such as minilm.")
-    device: str = Field("cpu", description="`encode`: cpu, cuda, …")
-    part: str = Field("0/1", description="K/N: every N-th shard, from the K-th (0/2 and 1/2).")
+    usable: str | None = Field(None, description="Write the usable clips to this list.")
+    vae: str | None = Field(None, description="An autoencoder: a file, or a model such as starter.")
+    text: str | None = Field(None, description="A text encoder, such as minilm.")
+    device: str = Field("cpu", description="cpu, cuda, …")
+    shard: str = Field("0/1", description="K/N: every N-th shard, from the K-th (0/2 and 1/2).")
     workers: int = Field(0, ge=0, description="Threads that read and write clips; all cores.")
 
     def shards(self) -> Part:
         """Which shards are made here."""
-        return Part(*read_part(self.part, "part"))
+        return Part(*read_part(self.shard, "shard"))
 
     def threads(self) -> int:
         """How many."""
@@ -156,16 +154,7 @@ class Job:
 
 @options_from(DataOptions)
 def data(
-    action: Annotated[
-        str,
-        typer.Argument(
-            help="check: look at every clip and list what is unfit. pack: bring clips to one rate, "
-            "in shards. encode: packed clips to latents (--vae) or prompts to token vectors "
-            "(--text). stats: say what a list or a folder holds.",
-            metavar="check|pack|encode|stats",
-            show_default=False,
-        ),
-    ],
+    action: str,
     source: Annotated[
         Path,
         typer.Argument(
@@ -173,11 +162,8 @@ def data(
             show_default=False,
         ),
     ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(help="Finer settings, such as check.min_s=0.2 or mixes.count=8000."),
-    ] = None,
     *,
+    settings: Settings = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", show_default=False, help="A folder; for check a CSV file."),
@@ -190,13 +176,11 @@ def data(
             help="A list of clips to keep out, such as AudioCaps' test.csv; repeatable.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="`stats`: as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     quiet: Quiet = False,
     **options: Any,
 ) -> None:
     """Prepare recordings for training."""
-    if action not in ACTIONS:
-        raise InputError("action", action, ", ".join(ACTIONS))
     given = load_config(DataOptions, part_of(options, DataOptions))
     kept_out = tuple(exclude or ())
     ACTIONS[action](Job(source, output, tuple(settings or ()), given, kept_out, quiet, as_json))
@@ -314,6 +298,8 @@ def _encode_texts(job: Job, store: WaveformStore, kind: str, folder: Path) -> No
 
 
 def _stats(job: Job) -> None:
+    from ezaudio.data.statistics import is_store, of_rows, of_store
+
     if is_store(job.source):
         told = of_store(job.source)
     else:
@@ -336,6 +322,22 @@ ACTIONS: dict[str, Callable[[Job], None]] = {
 }
 """What can be done."""
 
+_OF_LISTS = ("source", "kind", "audio", "split", "labels", "segments", "exclude")
+_OF_SHARDS = ("output", "shard", "workers", "settings", "quiet")
+ACTIONS_HELP = {
+    "check": Action(
+        "Look at every clip and list what is unfit.",
+        (*_OF_LISTS, "output", "usable", "workers", "settings", "quiet"),
+    ),
+    "pack": Action("Bring clips to one rate, in shards.", (*_OF_LISTS, *_OF_SHARDS, "quarantine")),
+    "encode": Action(
+        "Turn packed clips into latents (--vae), or their prompts into token vectors (--text).",
+        ("source", *_OF_SHARDS, "vae", "text", "device"),
+    ),
+    "stats": Action("Say what a list or a folder holds.", (*_OF_LISTS, "as_json", "quiet")),
+}
+"""What each action is called with."""
+
 
 def _told(quarantined: Sequence[Quarantined]) -> str:
     if not quarantined:
@@ -351,13 +353,6 @@ def _bar(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], Non
     if quiet:
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn())
-    columns += (MofNCompleteColumn(), Remaining())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, redirect_stdout=False, transient=True) as bar:
+    with progress_bars() as bar:
         task = bar.add_task(title, total=total)
         yield lambda count: bar.advance(task, count)

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ezaudio.audio import read_audio
 from ezaudio.cli.generate import Format, check_pictures, checked_model
-from ezaudio.cli.options import BatchSize, Loras, Output, Quiet, Spectrogram, options_from, part_of
-from ezaudio.cli.progress import Results, progress_bar
+from ezaudio.cli.options import (
+    AsJson,
+    BatchSize,
+    Loras,
+    Output,
+    Quiet,
+    Spectrogram,
+    options_from,
+    part_of,
+)
+from ezaudio.cli.progress import Results, note, progress_bar
+from ezaudio.cli.streams import DASH, check_stdout, sound_file, write_stdout
 from ezaudio.errors import InputError
-from ezaudio.pipelines.ezaudio import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, EzAudio
-from ezaudio.pipelines.lora import choose_adapters
+from ezaudio.formats import LOSSLESS_FORMATS, format_of
 from ezaudio.pipelines.options import (
+    DEFAULT_BATCH_SIZE,
+    MAX_BATCH_SIZE,
     EditOptions,
     ModelOptions,
     check_count,
     check_prompt,
     resolve_options,
 )
-from ezaudio.pipelines.outputs import Wanted, plan_files
-from ezaudio.pipelines.spans import check_spans
 
 
 @options_from(ModelOptions, EditOptions)
 def edit(
-    sound: Annotated[Path, typer.Argument(help="The sound file.", show_default=False)],
+    sound: Annotated[
+        Path, typer.Argument(help="The sound file; - is the standard input.", show_default=False)
+    ],
     prompt: Annotated[str, typer.Argument(help="What is heard in the span.", show_default=False)],
     *,
     start: Annotated[
@@ -44,6 +55,7 @@ def edit(
     spectrogram: Spectrogram = False,
     lora: Loras = None,
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     **settings: Any,
 ) -> None:
@@ -54,27 +66,43 @@ def edit(
     options = resolve_options(EditOptions, model.card.defaults, given)
     check_prompt(prompt)
     spans = _spans(start or [], end or [], span or [])
-    check_spans(spans, read_audio(sound).duration_s, model.card.max_duration_s)
     check_pictures(spectrogram)
+
+    from ezaudio.audio import read_audio
+    from ezaudio.pipelines.ezaudio import EzAudio
+    from ezaudio.pipelines.lora import choose_adapters
+    from ezaudio.pipelines.outputs import Wanted, plan_files
+    from ezaudio.pipelines.spans import check_spans
+
     loras = choose_adapters(loras=lora or [])
-    files = plan_files(
-        output,
-        [Wanted(f"{sound.stem} edited", takes=options.num)],
-        format=format,
-        pictures=spectrogram,
-    )
-    results = Results()
-    with files.prepared():
-        ready = EzAudio.from_pretrained(
-            where.model, device=where.device, dtype=where.dtype, loras=loras
+    to_stdout = str(output) == DASH
+    if to_stdout:
+        format_of("", format or "wav")
+        check_stdout(options.num)
+        spectrogram = False
+    with sound_file(sound) as source:
+        check_spans(spans, read_audio(source, mono=False).duration_s, model.card.max_duration_s)
+        names = [Wanted(f"{source.stem} edited", takes=options.num)]
+        files = plan_files(
+            None if to_stdout else output, names, format=format, pictures=spectrogram
         )
-        with progress_bar("editing", quiet=quiet) as callback:
-            made = ready.edit(
-                sound, prompt, spans, batch_size=batch_size, callback=callback, **given
+        with nullcontext() if to_stdout else files.prepared():
+            ready = EzAudio.from_pretrained(
+                where.model, device=where.device, dtype=where.dtype, loras=loras
             )
-            for path, item in zip(files.paths, made, strict=True):
-                results.add(item.save(path, spectrogram=spectrogram))
-        results.show()
+            with progress_bar("editing", quiet=quiet) as callback:
+                made = ready.edit(
+                    source, prompt, spans, batch_size=batch_size, callback=callback, **given
+                )
+            if to_stdout:
+                write_stdout(made[0], format)
+                return
+            with Results(as_json=as_json) as results:
+                for index, item in enumerate(made):
+                    path = files.save(index, item, spectrogram=spectrogram)
+                    results.add(index, path, item)
+            if path.suffix.lower().lstrip(".") not in LOSSLESS_FORMATS:
+                note("this format codes all samples anew; .wav and .flac keep them", quiet=quiet)
 
 
 def _spans(start: list[float], end: list[float], span: list[str]) -> list[tuple[float, float]]:

@@ -6,24 +6,21 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
 from ezaudio.cli.options import Quiet, options_from, part_of
-from ezaudio.cli.progress import note
+from ezaudio.cli.progress import counting_bar, note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.feature_store import Progress
-from ezaudio.evaluation.options import EvaluationOptions, prepare
-from ezaudio.evaluation.partial import keep_what_is_there
-from ezaudio.evaluation.report import write_reports
-from ezaudio.evaluation.run import evaluate as score
-from ezaudio.evaluation.run import make_all, require_extractors
-from ezaudio.evaluation.systems import AnyConfig
-from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
-from ezaudio.evaluation.systems.folder import FolderConfig
+from ezaudio.evaluation.options import EvaluationOptions
+
+if TYPE_CHECKING:
+    from ezaudio.evaluation.feature_store import Progress
+    from ezaudio.evaluation.run import Setup
+    from ezaudio.evaluation.systems import AnyConfig
 
 Folder = Annotated[Path, typer.Option("-o", "--output", help="Folder of sounds and reports.")]
 Settings = Annotated[
@@ -68,6 +65,12 @@ def evaluate(
     **given: Any,
 ) -> None:
     """Score sounds, or a model, under a protocol; reports as JSON, Markdown and HTML."""
+    from ezaudio.evaluation.partial import keep_what_is_there
+    from ezaudio.evaluation.prepare import prepare
+    from ezaudio.evaluation.report import write_reports
+    from ezaudio.evaluation.run import evaluate as score
+    from ezaudio.evaluation.run import make_all, require_extractors
+
     config = _system(sounds, model, settings or [], device)
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     system = config.build()
@@ -81,6 +84,7 @@ def evaluate(
             partial=partial,
             progress=progress,
         )
+        note_cache(setup, quiet=quiet)
         if partial:
             plan, setup = keep_what_is_there([system], plan, setup)
         scored = plan.shard[1] == 1
@@ -96,6 +100,9 @@ def evaluate(
 
 
 def _system(sounds: Path | None, model: str | None, settings: list[str], device: str) -> AnyConfig:
+    from ezaudio.evaluation.systems.ezaudio_model import EzAudioConfig
+    from ezaudio.evaluation.systems.folder import FolderConfig
+
     if (sounds is None) == (model is None):
         raise InputError("sounds", sounds and str(sounds), "a folder of sounds, or --model")
     if sounds is not None:
@@ -103,6 +110,16 @@ def _system(sounds: Path | None, model: str | None, settings: list[str], device:
     assert model is not None
     name = re.sub(r"[^\w.-]+", "-", Path(model).name) or "model"
     return EzAudioConfig(name=name, model=model, settings=read_settings(settings), device=device)
+
+
+def note_cache(setup: Setup, *, quiet: bool) -> None:
+    """Say that nothing is kept for the next run, where the cache cannot be written."""
+    if setup.cache is None:
+        note(
+            "nothing that is heard is kept for another run: the user's cache cannot be written; "
+            "--cache or EZAUDIO_CACHE names another place",
+            quiet=quiet,
+        )
 
 
 def read_settings(given: list[str]) -> dict[str, Any]:
@@ -126,24 +143,5 @@ def read_settings(given: list[str]) -> dict[str, Any]:
 @contextmanager
 def progress_lines(*, quiet: bool) -> Iterator[Progress | None]:
     """Give a callback that moves a bar on stderr; None when it is to be quiet."""
-    if quiet:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Bar(*columns, console=console, redirect_stdout=False, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def tell(title: str, done: int, total: int) -> None:
-            bar.update(task, description=title, completed=done, total=total)
-
-        yield tell
+    with counting_bar("starting", quiet=quiet) as move:
+        yield move

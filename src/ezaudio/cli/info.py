@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from ezaudio.checkpoints import load_foreign, read_module_info
+from ezaudio.cli.streams import sound_file
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.files import sha256_file
 from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, ModelCard, find_model, read_card
@@ -21,7 +22,7 @@ def info(
     file: Annotated[
         str,
         typer.Argument(
-            help="A sound file, a checkpoint, a model folder, or the name of a model.",
+            help="A sound file (- is the standard input), a checkpoint, a model or its folder.",
             show_default=False,
         ),
     ],
@@ -57,7 +58,8 @@ def facts_of(file: str) -> dict[str, Any]:
         return _module(path)
     if path.suffix in _PICKLED:
         return _foreign(path)
-    return _sound(path)
+    with sound_file(path) as source:
+        return _sound(source)
 
 
 def _model(folder: Path) -> dict[str, Any]:

@@ -5,65 +5,79 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ezaudio.cli.actions import Action
 from ezaudio.cli.options import options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.clips import ClipSet, read_folder, read_items, recordings, with_captions
-from ezaudio.evaluation.listening.answers import ANSWERS_FILE, Answers
-from ezaudio.evaluation.listening.report import (
-    Screening,
-    listening_markdown,
-    listening_report,
-    write_listening_report,
-)
-from ezaudio.evaluation.listening.server import open_server
-from ezaudio.evaluation.listening.study import Study, StudyOptions, build_study
+from ezaudio.evaluation.listening.options import StudyOptions
 
-ACTIONS = ("build", "serve", "report")
+if TYPE_CHECKING:
+    from ezaudio.evaluation.clips import ClipSet
+    from ezaudio.evaluation.listening.report import Screening
+
+ACTIONS_HELP = {
+    "build": Action(
+        "Build a test from the sounds of systems.",
+        (
+            "study",
+            "sounds",
+            "manifest",
+            "split",
+            "audiocaps",
+            "reference",
+            *StudyOptions.model_fields,
+        ),
+    ),
+    "serve": Action("Serve a test to listeners.", ("study", "host", "port")),
+    "report": Action(
+        "Report what listeners said.", ("study", "output", "failed_checks", "least_answers")
+    ),
+}
+"""What each action is called with."""
 
 
 @options_from(StudyOptions)
 def listen(
-    action: Annotated[str, typer.Argument(help="build, serve or report.", show_default=False)],
+    action: str,
     study: Annotated[Path, typer.Argument(help="The study's folder.", show_default=False)],
     *,
     sounds: Annotated[
         list[str] | None,
-        typer.Option(help="build: a system, as NAME=FOLDER of its sounds; repeatable."),
+        typer.Option(help="A system, as NAME=FOLDER of its sounds; repeatable."),
     ] = None,
     manifest: Annotated[
-        str | None, typer.Option(help="build: the captions; see `ezaudio evaluate`.")
+        str | None, typer.Option(help="The captions; see `ezaudio evaluate`.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="build: rows of this split only.")] = None,
+    split: Annotated[str | None, typer.Option(help="Rows of this split only.")] = None,
     audiocaps: Annotated[
-        Path | None, typer.Option(help="build: AudioCaps' own test.csv, for its lists.")
+        Path | None, typer.Option(help="AudioCaps' own test.csv, for its lists.")
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="build: folder of recordings, else the manifest's.")
+        Path | None, typer.Option(help="Folder of recordings, else the manifest's.")
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="serve: address; 0.0.0.0 lets others in.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="serve: port; 0 takes a free one.")] = 8010,
+    host: Annotated[str, typer.Option(help="Address; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8010,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="report: folder, else the study's.")
+        Path | None, typer.Option("-o", "--output", help="Folder, else the study's.")
     ] = None,
     failed_checks: Annotated[
-        int, typer.Option(help="report: leave listeners out who fail more checks.")
+        int, typer.Option(help="Leave listeners out who fail more checks.")
     ] = 1,
     least_answers: Annotated[
-        int, typer.Option(help="report: leave listeners out who rated fewer sounds.")
+        int, typer.Option(help="Leave listeners out who rated fewer sounds.")
     ] = 1,
     **given: Any,
 ) -> None:
     """Build a listening test, serve it to listeners, or report what they said."""
-    if action not in ACTIONS:
-        raise InputError("action", action, f"one of {', '.join(ACTIONS)}")
+    from ezaudio.evaluation.clips import read_items, recordings
+    from ezaudio.evaluation.listening.report import Screening
+    from ezaudio.evaluation.listening.study import build_study
+
     if action == "serve":
         _serve(study, host, port)
         return
@@ -99,11 +113,15 @@ def _named(text: str) -> tuple[str, Path]:
 
 def _takes_of(folder: Path) -> ClipSet:
     """The sounds of a folder, or of its first seed."""
+    from ezaudio.evaluation.clips import read_folder
+
     return read_folder(folder / "seed-0" if (folder / "seed-0").is_dir() else folder)
 
 
 def _with_known_captions(folder: Path, items: Any) -> ClipSet:
     """The sounds of a folder that the manifest knows."""
+    from ezaudio.evaluation.clips import ClipSet, with_captions
+
     found = _takes_of(folder)
     known = {item.name: item for item in items}
     rows = [index for index, name in enumerate(found.names) if name in known]
@@ -118,6 +136,8 @@ def _with_known_captions(folder: Path, items: Any) -> ClipSet:
 
 
 def _serve(study: Path, host: str, port: int) -> None:
+    from ezaudio.evaluation.listening.server import open_server
+
     server = open_server(study, host=host, port=port)
     print(f"http://{host}:{server.server_address[1]}/", flush=True)
     note(f"serving {study} (process {os.getpid()}); Ctrl-C stops it, answers are kept")
@@ -129,6 +149,14 @@ def _serve(study: Path, host: str, port: int) -> None:
 
 
 def _report(folder: Path, output: Path, screening: Screening) -> None:
+    from ezaudio.evaluation.listening.answers import ANSWERS_FILE, Answers
+    from ezaudio.evaluation.listening.report import (
+        listening_markdown,
+        listening_report,
+        write_listening_report,
+    )
+    from ezaudio.evaluation.listening.study import Study
+
     study = Study.load(folder)
     answers = Answers(folder / ANSWERS_FILE).all()
     found = listening_report(study, answers, screening)

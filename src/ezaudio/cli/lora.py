@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ezaudio.cli.options import Quiet, options_from, part_of
-from ezaudio.cli.progress import STOPPED_BY, note
+from ezaudio.cli.options import Quiet, Settings, options_from, part_of
+from ezaudio.cli.progress import STOPPED_BY, note, progress_bars
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
 from ezaudio.pipelines.options import ModelOptions
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ezaudio.training.lora_run import Trained
     from ezaudio.training.tasks.lora import LoRAPlan
 
-_BESIDE_FACTS = 46
 """Columns that the name, the bar, the count and the time left take."""
 
 lora = typer.Typer(
@@ -43,22 +42,14 @@ Sounds = Annotated[
         show_default=False,
     ),
 ]
-Values = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE",
-        help="Values of the recipe, such as run.steps=800 lora.rank=32.",
-        show_default=False,
-    ),
-]
 
 
 @lora.command()
 @options_from(ModelOptions)
 def train(
     sounds: Sounds,
-    values: Values = None,
     *,
+    values: Settings = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The adapter's file, NAME.safetensors.")
     ],
@@ -193,8 +184,7 @@ class _Lines:
         """Move the line of the training."""
         from ezaudio.cli.train import facts
 
-        said = facts(progress, columns=self.bars.console.width - _BESIDE_FACTS)
-        self("training", progress.step, progress.steps, said)
+        self("training", progress.step, progress.steps, facts(progress))
 
 
 @contextmanager
@@ -203,13 +193,7 @@ def _bar(*, quiet: bool) -> Iterator[_Lines | None]:
     if quiet:
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    text, known = TextColumn("{task.description}"), TextColumn("{task.fields[facts]}")
-    columns = (text, BarColumn(bar_width=10), MofNCompleteColumn(), TimeRemainingColumn(), known)
-    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    bars = progress_bars(facts=True)
     try:
         yield _Lines(bars)
     finally:

@@ -1,23 +1,28 @@
 """`ezaudio`: finds the command, and says in one line what went wrong.
 
-A command's module is imported when the command is used, so that `ezaudio --help` stays fast. To add
-a command: write `cli/NAME.py` with a function NAME, or for a group of commands a `typer.Typer` of
-that name, and add a line to `COMMANDS`.
+A command's module is imported when the command is used, so that `ezaudio --help` stays fast; what
+computes is imported by the functions, so that the help of a command needs no torch. To add a
+command: write `cli/NAME.py` with a function NAME, and add a line to `COMMANDS`. A command of
+several actions is called as NAME ACTION: a `typer.Typer` of that name, or a function whose first
+argument is the action, with `ACTIONS_HELP` beside it (see `actions`).
 """
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from ezaudio import __version__
+from ezaudio.cli.actions import group_of
 from ezaudio.errors import EzAudioError, InputError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -56,7 +61,10 @@ class Commands(dict[str, Any]):
         if command is None:
             module = import_module(f"ezaudio.cli.{name}")
             part = getattr(module, name)
-            if not isinstance(part, typer.Typer):
+            actions = getattr(module, "ACTIONS_HELP", None)
+            if actions is not None:
+                part = group_of(part, COMMANDS[name], actions)
+            elif not isinstance(part, typer.Typer):
                 single = typer.Typer(add_completion=False, rich_markup_mode=None)
                 single.command(name, help=COMMANDS[name])(part)
                 part = single
@@ -106,7 +114,6 @@ class LazyGroup(TyperGroup):
 
 app = typer.Typer(
     cls=LazyGroup,
-    add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -130,6 +137,10 @@ def ezaudio(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name of a file that the terminal's encoding lacks (Windows) is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -151,7 +162,13 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("stopped.", file=sys.stderr)
         return _INTERRUPTED
+    except BrokenPipeError:  # who read the results has left, as `head` does
+        _discard(sys.stdout)
+        return 0
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(getattr(error, "ctx").get_help())  # noqa: B009 - not in typer's public names
+            return 0
         for line, code in _known(error):
             return _fail(line, code)
         raise
@@ -193,6 +210,12 @@ def _written(parameter: Any) -> str:
     """`--flag` for an option, upper case for an argument."""
     flags = [flag for flag in parameter.opts if flag.startswith("--")]
     return max(flags, key=len) if flags else str(parameter.name).upper()
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is still to be flushed go nowhere, so that the end of the process is silent."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fail(message: str, code: int) -> int:

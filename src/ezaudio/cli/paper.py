@@ -205,7 +205,7 @@ def _figure_3(wanted: Wanted) -> list[Path]:
 
 def _scored(cells: list[Cell], wanted: Wanted, parts: Mapping[str, list[Cell]]) -> list[Path]:
     """Make and score all cells, and write a report of each part, with its name as its folder."""
-    from ezaudio.evaluation.options import prepare
+    from ezaudio.evaluation.prepare import prepare
     from ezaudio.evaluation.sweep import Layout, measure, write_sweep
 
     layout: Layout = "grid"
@@ -243,8 +243,8 @@ def _table_3(wanted: Wanted) -> list[Path]:
     """Systems side by side, in the paper's rows and columns."""
     from ezaudio.checkpoints import read_module_info
     from ezaudio.evaluation.compare import differences, read_systems
-    from ezaudio.evaluation.options import prepare
     from ezaudio.evaluation.partial import keep_what_is_there
+    from ezaudio.evaluation.prepare import prepare
     from ezaudio.evaluation.report import write_reports
     from ezaudio.evaluation.report.table_3 import table_3
     from ezaudio.evaluation.run import evaluate, make_all, require_extractors
@@ -283,7 +283,7 @@ def _table_3(wanted: Wanted) -> list[Path]:
 def _figure_4(wanted: Wanted) -> list[Path]:
     """The listening test, from the sounds of Table 3."""
     from ezaudio.evaluation.listening.study import StudyOptions, build_study
-    from ezaudio.evaluation.options import prepare
+    from ezaudio.evaluation.prepare import prepare
     from ezaudio.evaluation.run import in_order
     from ezaudio.evaluation.systems.folder import FolderConfig
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ezaudio.cli.generate import Format, resolve_model_options
-from ezaudio.cli.options import Output, options_from
+from ezaudio.cli.generate import Format
+from ezaudio.cli.options import AsJson, Output, options_from, part_of
 from ezaudio.cli.progress import note
+from ezaudio.cli.streams import DASH, check_stdout, sound_file, write_stdout
+from ezaudio.config import load_config
 from ezaudio.errors import AudioFileError, InputError
 from ezaudio.pipelines.options import ModelOptions
-from ezaudio.pipelines.outputs import Files, Wanted, plan_files
-from ezaudio.pipelines.reconstruct import load_autoencoder
-from ezaudio.pipelines.reconstruct import reconstruct as through
+
+if TYPE_CHECKING:
+    from ezaudio.audio_distance import Distances
+    from ezaudio.pipelines.outputs import Files
 
 SUFFIXES = {
     ".wav",
@@ -36,35 +41,50 @@ SUFFIXES = {
 @options_from(ModelOptions, without=("dtype",))
 def reconstruct(
     sounds: Annotated[
-        list[Path], typer.Argument(help="Sound files, or folders of them.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Sound files, or folders of them; - is the standard input.", show_default=False
+        ),
     ],
     *,
     output: Output = None,
     format: Format = None,
+    as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Pass sounds through the autoencoder and back, and print the distances.
 
     Without an output, the sounds are measured and not kept.
     """
-    where = resolve_model_options(settings)
+    from ezaudio.pipelines.reconstruct import load_autoencoder
+    from ezaudio.pipelines.reconstruct import reconstruct as through
+
+    where = load_config(ModelOptions, part_of(settings, ModelOptions))
     inputs = _inputs(sounds)
-    files = _plan(sounds, inputs, output, format)
+    to_stdout = str(output) == DASH
+    if to_stdout:
+        check_stdout(len(inputs))
+    files = None if to_stdout else _plan(sounds, inputs, output, format)
     failed: list[AudioFileError] = []
     with files.prepared() if files is not None else nullcontext():
         vae, facts = load_autoencoder(where.model, device=where.device)
-        table = _Table([str(path) for path, _ in inputs])
+        table = None if to_stdout else _Table([str(path) for path, _ in inputs], as_json=as_json)
         for index, (path, _) in enumerate(inputs):
             try:
-                result = through(vae, path, facts=facts)
+                with sound_file(path) as source:
+                    result = through(vae, source, facts=facts)
             except AudioFileError as error:
                 note(f"error: {error}")
                 failed.append(error)
                 continue
+            if table is None:
+                write_stdout(result.sound, format)
+                continue
             if files is not None:
                 result.sound.save(files.paths[index])
             table.add(str(path), result.distances)
-        table.finish()
+        if table is not None:
+            table.finish()
     if failed:
         raise typer.Exit(AudioFileError.exit_code)
 
@@ -86,6 +106,8 @@ def _inputs(sounds: list[Path]) -> list[tuple[Path, Path]]:
 def _plan(
     sounds: list[Path], inputs: list[tuple[Path, Path]], output: Path | None, format: str | None
 ) -> Files | None:
+    from ezaudio.pipelines.outputs import Wanted, plan_files
+
     if output is None:
         return None
     names, taken = [], set()
@@ -107,19 +129,24 @@ def _plan(
 class _Table:
     """Distances on stdout, a line per sound as soon as it is known, and their mean."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], *, as_json: bool) -> None:
         self.width = max(len("sound"), *map(len, names))
-        self.rows: list[Any] = []
-        print(f"{'sound':<{self.width}}  log-mel L1  multi-res. STFT  SI-SDR (dB)")
+        self.as_json = as_json
+        self.rows: list[Distances] = []
+        if not as_json:
+            print(f"{'sound':<{self.width}}  log-mel L1  multi-res. STFT  SI-SDR (dB)")
 
-    def add(self, name: str, distances: Any) -> None:
+    def add(self, name: str, distances: Distances) -> None:
         self.rows.append(distances)
         self._print(name, distances)
 
     def finish(self) -> None:
-        if len(self.rows) > 1:
+        if len(self.rows) > 1 and not self.as_json:
             self._print("mean", type(self.rows[0]).mean(self.rows))
 
-    def _print(self, name: str, distances: Any) -> None:
+    def _print(self, name: str, distances: Distances) -> None:
+        if self.as_json:
+            print(json.dumps({"file": name, **asdict(distances)}, ensure_ascii=False), flush=True)
+            return
         mel, stft, sdr = distances.log_mel_l1, distances.multi_resolution_stft, distances.si_sdr_db
         print(f"{name:<{self.width}}  {mel:10.3f}  {stft:15.3f}  {sdr:11.2f}", flush=True)

@@ -14,6 +14,7 @@ from ezaudio.cli.evaluate import (
     Partial,
     Processes,
     Settings,
+    note_cache,
     progress_lines,
     read_settings,
 )
@@ -21,10 +22,7 @@ from ezaudio.cli.options import Quiet, options_from, part_of
 from ezaudio.cli.progress import note
 from ezaudio.config import load_config
 from ezaudio.errors import InputError
-from ezaudio.evaluation.options import EvaluationOptions, prepare
-from ezaudio.evaluation.sweep import Layout, grid_cells, measure, run_cells, write_sweep
-
-LAYOUTS: tuple[Layout, ...] = ("grid", "table-1", "table-2", "figure-2")
+from ezaudio.evaluation.options import LAYOUTS, EvaluationOptions
 
 
 def _axis(text: str) -> Any:
@@ -55,6 +53,9 @@ def sweep(
     **given: Any,
 ) -> None:
     """Score a model over a grid of settings, or finished runs: the paper's figures and tables."""
+    from ezaudio.evaluation.prepare import prepare
+    from ezaudio.evaluation.sweep import grid_cells, measure, run_cells, write_sweep
+
     if layout not in LAYOUTS:
         raise InputError("layout", layout, f"one of {', '.join(LAYOUTS)}")
     shared = read_settings(settings or [])
@@ -73,6 +74,7 @@ def sweep(
     options = load_config(EvaluationOptions, part_of(given, EvaluationOptions))
     with progress_lines(quiet=quiet) as progress:
         plan, setup = prepare(options, output, partial=partial, progress=progress)
+        note_cache(setup, quiet=quiet)
         results = measure(cells, plan, setup, processes=processes, device=device)
     if results is None:
         note(f"share {options.shard} is made; score without --shard", quiet=quiet)

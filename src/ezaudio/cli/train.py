@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ezaudio.cli.options import Quiet
-from ezaudio.cli.progress import STOPPED_BY, note
+from ezaudio.cli.progress import SEPARATOR, STOPPED_BY, note, progress_bars
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +28,6 @@ _RATE_S = 0.3
 _SHARE_OF_RATE = 0.4
 """Of the rate of large matrix products, what a step reaches where no step was tried."""
 
-_BAR_WIDTH = 10
-_BESIDE_FACTS = 24
 """Columns that name, bar, count and time left take."""
 
 
@@ -40,15 +38,16 @@ def train(
             help="A YAML file, or a bundled recipe: starter, paper-l, …", show_default=False
         ),
     ],
+    *,
     values: Annotated[
         list[str] | None,
-        typer.Argument(
+        typer.Option(
+            "--set",
             metavar="KEY=VALUE",
-            help="Values of the recipe, such as stages.align.run.steps=500.",
+            help="A value of the recipe, such as stages.align.run.steps=500; repeatable.",
             show_default=False,
         ),
     ] = None,
-    *,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the folder of the run stands.")
     ] = False,
@@ -161,20 +160,7 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
     if quiet:
         yield lambda job: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=_BAR_WIDTH),
-        MofNCompleteColumn(),
-        Remaining(),
-        TextColumn("{task.fields[facts]}"),
-    )
-    console = Console(stderr=True)
-    bar = Bar(*columns, console=console, redirect_stdout=False, refresh_per_second=2)
+    bar = progress_bars(facts=True, transient=False, refresh_per_second=2)
 
     def tell(job: Job) -> Callback:
         lines: list[TaskID] = []  # none before the first step: what cannot begin has no bar
@@ -186,9 +172,7 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
             if not lines:
                 bar.start()
                 lines.append(bar.add_task(job.name, total=total, facts=""))
-            beside = _BESIDE_FACTS + len(job.name) + 2 * len(str(total))
-            said = facts(progress, columns=console.width - beside)
-            bar.update(lines[0], completed=progress.step, total=total, facts=said)
+            bar.update(lines[0], completed=progress.step, total=total, facts=facts(progress))
 
         return callback
 
@@ -199,8 +183,8 @@ def progress_lines(*, quiet: bool) -> Iterator[Callable[[Job], Callback | None]]
             bar.stop()
 
 
-def facts(progress: Progress, *, columns: int) -> str:
-    """What is worth seeing of a step, the most important first, as far as it fits."""
+def facts(progress: Progress) -> str:
+    """What is worth seeing of a step, the most important first."""
     values = progress.values
     shown = [f"loss {values['loss']:.4f}", f"{progress.step_s * 1000:.0f} ms"]
     if "gradient_norm" in values:
@@ -208,9 +192,7 @@ def facts(progress: Progress, *, columns: int) -> str:
     if "sound_s" in values and progress.step_s:
         shown.append(f"{values['sound_s'] / progress.step_s:.0f} x real time")
     shown.append(_gib(progress.memory_bytes))
-    while len(shown) > 1 and len(" · ".join(shown)) > columns:
-        shown.pop()
-    return " · ".join(shown)
+    return SEPARATOR.join(shown)
 
 
 def show_end(ended: list[Ended], *, quiet: bool) -> None:

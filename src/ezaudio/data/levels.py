@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 PEAK = 0.8
 AUDIBLE_DB = -45.0
 _MARGIN_S = 0.02
-_FAINT = 1e-4
+FAINT = 1e-4
+"""A smaller peak counts as silence, and keeps its level."""
 
 
 def trimmed(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
     """Cut silence at both ends (below -45 dB re peak, 20 ms kept): (S,) -> (S',)."""
     magnitude = np.abs(samples)
     peak = float(magnitude.max(initial=0.0))
-    if peak < _FAINT:
+    if peak < FAINT:
         return samples
     loud = np.flatnonzero(magnitude > peak * 10 ** (AUDIBLE_DB / 20))
     margin = round(_MARGIN_S * sample_rate)
@@ -25,7 +26,7 @@ def trimmed(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float3
 def levelled(samples: NDArray[np.float32], peak: float = PEAK) -> NDArray[np.float32]:
     """Scale (S,) to a peak; what has none (below 1e-4) stays as it is."""
     highest = float(np.abs(samples).max(initial=0.0))
-    return samples if highest < _FAINT else samples * np.float32(peak / highest)
+    return samples if highest < FAINT else samples * np.float32(peak / highest)
 
 
 def trim_and_level(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:

@@ -41,7 +41,7 @@ class Part:
     def __post_init__(self) -> None:
         """Raise InputError when there is no such part."""
         if not 0 <= self.number < self.of:
-            raise InputError("part", f"{self.number}/{self.of}", "0/N to N-1/N")
+            raise InputError("shard", f"{self.number}/{self.of}", "0/N to N-1/N")
 
     def has(self, shard: int) -> bool:
         """Whether a shard is made here."""
@@ -87,6 +87,14 @@ def new_shard(path: Path) -> Iterator[TarShard]:
             shard.close()
 
 
+def _read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read at a place of a file; the caller sees to it that one thread at a time does."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)  # Windows has no pread
+    return os.read(descriptor, size)
+
+
 class TarFiles:
     """Reads pieces of the tars of a folder; may be shared by threads and survives a fork.
 
@@ -109,7 +117,7 @@ class TarFiles:
         path = self.folder / self.names[shard]
         try:
             with self._lock:
-                content = os.pread(self._descriptor(shard, path), size, offset)
+                content = _read_at(self._descriptor(shard, path), size, offset)
         except OSError as error:
             raise AudioFileError(f"{path}: cannot be read ({error.strerror})") from None
         if len(content) < size:
@@ -120,7 +128,8 @@ class TarFiles:
         if shard not in self._open:
             while len(self._open) >= _MOST_OPEN_FILES:
                 os.close(self._open.popitem(last=False)[1])
-            self._open[shard] = os.open(path, os.O_RDONLY)
+            # Windows reads files as text unless told otherwise.
+            self._open[shard] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self._open.move_to_end(shard)
         return self._open[shard]
 

@@ -15,6 +15,8 @@ steps.
 The last two round to the nearest whole step in their own variable. Where several nodes would fall
 on one step they spread over neighbouring ones, so any number from 1 to N works, and N visits every
 step.
+
+Torch is imported by the functions: the names of the grids are needed where nothing is computed.
 """
 
 from __future__ import annotations
@@ -22,15 +24,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
-
-from ezaudio.diffusion.schedule import Schedule
 from ezaudio.errors import InputError
 
-TimeGrid: TypeAlias = Callable[[Schedule, int], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ezaudio.diffusion.schedule import Schedule
+
+TimeGrid: TypeAlias = "Callable[[Schedule, int], Tensor]"
 """(schedule, number of steps) -> whole steps, int64 (steps,), strictly decreasing from N-1."""
 
 _LOWEST_LOG_SNR = -3.0
@@ -38,6 +41,8 @@ _LOWEST_LOG_SNR = -3.0
 
 def trailing(schedule: Schedule, steps: int) -> Tensor:
     """Evenly spaced in t, counted back from the last step (Lin et al. 2023, table 2)."""
+    import torch
+
     _check(schedule, steps)
     back = torch.arange(steps, dtype=torch.float64) * (schedule.num_steps / steps)
     return (schedule.num_steps - back).round().long() - 1
@@ -45,6 +50,8 @@ def trailing(schedule: Schedule, steps: int) -> Tensor:
 
 def uniform_angle(schedule: Schedule, steps: int) -> Tensor:
     """Evenly spaced in noise angle, from 90 degrees to 90/steps degrees."""
+    import torch
+
     _check(schedule, steps)
     wanted = (math.pi / 2) * (1.0 - torch.arange(steps, dtype=torch.float64) / steps)
     return _falling(_nearest(schedule.angle, wanted), schedule)
@@ -52,6 +59,8 @@ def uniform_angle(schedule: Schedule, steps: int) -> Tensor:
 
 def log_snr(schedule: Schedule, steps: int) -> Tensor:
     """Evenly spaced in log(alpha / sigma) from -3, the first node moved to pure noise."""
+    import torch
+
     _check(schedule, steps)
     table = schedule.log_snr
     wanted = torch.linspace(_LOWEST_LOG_SNR, float(table[0]), steps, dtype=torch.float64)
@@ -72,6 +81,8 @@ def _check(schedule: Schedule, steps: int) -> None:
 
 def _nearest(rising: Tensor, wanted: Tensor) -> Tensor:
     """Index of the entry of `rising` (N,) nearest to each of `wanted` (K,)."""
+    import torch
+
     above = torch.searchsorted(rising, wanted).clamp(1, rising.numel() - 1)
     low, high = rising[above - 1], rising[above]
     return torch.where(wanted - low <= high - wanted, above - 1, above)
@@ -79,6 +90,8 @@ def _nearest(rising: Tensor, wanted: Tensor) -> Tensor:
 
 def _falling(nodes: Tensor, schedule: Schedule) -> Tensor:
     """Begin in pure noise; spread equal nodes downwards, keeping room for those that follow."""
+    import torch
+
     fallen = [schedule.num_steps - 1]
     last = nodes.numel() - 1
     for index, node in enumerate(nodes.tolist()[1:], start=1):

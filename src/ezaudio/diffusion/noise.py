@@ -16,12 +16,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ezaudio.diffusion.seeds import MAX_SEED
 from ezaudio.errors import InputError
 
 NoiseSource: TypeAlias = Callable[[], Tensor]
 """Gives fresh standard normal noise (B, C, T) on every call."""
-
-MAX_SEED = 2**32 - 1
 
 _BLOCK = 16  # the generator fills whole blocks alike; a partial one at the end would differ
 

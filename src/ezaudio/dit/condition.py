@@ -88,20 +88,26 @@ class Condition:
         return replace(self, texts=texts, attend=self.attend.expand(batch, -1, -1, -1))
 
     @staticmethod
-    def in_turn(parts: Sequence[Condition], positions: int) -> Condition:
+    def in_turn(parts: Sequence[Condition], positions: int, *, overlap: int = 0) -> Condition:
         """One row that reads the texts of others one after another, each in an equal part.
 
-        Every position still hears all others; only the text that it reads is its part's.
+        Every position still hears all others; only the text that it reads is its part's. Near a
+        boundary the texts of both sides are read, so that one event fades into the next.
 
         Args:
             parts: conditions of one row, with text, in order.
             positions: length t of the stream, latent frames over the patch size, rounded up.
+            overlap: positions on each side of a boundary that read both texts; at most a quarter of
+                a part.
 
         Source: FreeAudio (arXiv:2507.08557) divides the attention to the text likewise.
         """
-        owner = torch.arange(positions) * len(parts) // positions  # (t,)
+        count, place = len(parts), torch.arange(positions)  # (t,)
+        overlap = min(overlap, positions // (4 * count))
+        earlier = (place - overlap).clamp(min=0) * count // positions
+        later = (place + overlap).clamp(max=positions - 1) * count // positions
         attend = [
-            (owner == i)[:, None].to(part.attend.device) & part.attend
+            ((earlier <= i) & (i <= later))[:, None].to(part.attend.device) & part.attend
             for i, part in enumerate(parts)
             if part.attend is not None
         ]

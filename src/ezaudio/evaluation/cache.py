@@ -29,6 +29,17 @@ def default_cache() -> Path:
     return (folder if os.environ.get("EZAUDIO_CACHE") else folder / "ezaudio") / "features.sqlite"
 
 
+def usable_default() -> Path | None:
+    """The default cache where it can be written, else None: it only saves time."""
+    try:
+        path = default_cache()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            return path
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        return None
+
+
 class FeatureCache:
     """Named arrays by key.
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from glob import glob
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field
@@ -23,6 +23,7 @@ from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError
 from ezaudio.evaluation.compare import of_entry
 from ezaudio.evaluation.metrics import METRICS
+from ezaudio.evaluation.options import Layout
 from ezaudio.evaluation.report.markdown import PAPER_NOTE, heading, interval_note
 from ezaudio.evaluation.report.table import ARROWS
 from ezaudio.evaluation.results import Results, Row, column_title, left_out_notes, show
@@ -40,7 +41,6 @@ SHOWN = ("fd", "clap", "caption", "kl", "kad")
 """Metrics that are drawn."""
 
 PARAMETERS, MEMORY, STATE = "parameters (M)", "memory (GiB)", "training state (GB)"
-Layout = Literal["grid", "table-1", "table-2", "figure-2"]
 _LABEL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "table-1": ("captions", "mask_modelling"),
     "table-2": ("clap_threshold", "pairs"),

@@ -34,7 +34,8 @@ class ModelCard(Config):
         licence: of its weights.
         dit: file of the diffusion transformer, in the folder.
         vae: file of the autoencoder, in the folder.
-        text: settings of the text encoder; a relative `path` is one inside the folder.
+        text: settings of the text encoder; a relative `path` is one inside the folder. Of kind
+            `none` where the network has no text input.
         max_duration_s: longest sound that can be asked for.
         defaults: options that suit the model.
         summary: one line for lists.
@@ -46,7 +47,7 @@ class ModelCard(Config):
     licence: str
     dit: str = "dit.safetensors"
     vae: str = "vae.safetensors"
-    text: dict[str, Any]
+    text: dict[str, Any] = Field(default_factory=lambda: {"kind": "none"})
     max_duration_s: float = Field(gt=0, allow_inf_nan=False)
     defaults: dict[str, Any] = Field(default_factory=dict)
     summary: str = ""
@@ -111,6 +112,8 @@ def find_model(name: str | Path) -> Model:
         InputError: neither a name nor a folder.
         CheckpointError: the folder's `model.json` is missing or damaged.
     """
+    if not isinstance(name, str | Path):
+        raise InputError("model", name, f"one of {', '.join(CATALOGUE)}, or a folder")
     entry = CATALOGUE.get(str(name))
     if isinstance(entry, ModelCard):
         return Model(entry, official=str(name))

@@ -27,7 +27,7 @@ from ezaudio.pipelines.catalogue import Model, ModelCard, find_model
 from ezaudio.pipelines.choices import allowed_names
 from ezaudio.pipelines.lora import AdapterChoice, adapter_facts, check_adapters, merge_choices
 from ezaudio.pipelines.options import DTYPES, GenerateOptions, resolve_options
-from ezaudio.text import TEXT_ENCODERS, CachedTextEncoder
+from ezaudio.text import NO_TEXT, TEXT_ENCODERS, CachedTextEncoder, NoText
 from ezaudio.vae import Autoencoder
 from ezaudio.vae.load import load_vae
 
@@ -63,7 +63,7 @@ class Components(Networks):
 
     Attributes:
         card: what it is.
-        text_encoder: gives token vectors and remembers them.
+        text_encoder: gives token vectors and remembers them; `NoText` for a network without text.
         files: the weight files, by part.
         loras: what metadata says of the adapters that are merged into the network.
     """
@@ -79,6 +79,21 @@ class Components(Networks):
         hashes = {f"{part}_sha256": file_hash(path) for part, path in self.files.items()}
         loras = {"loras": [dict(facts) for facts in self.loras]} if self.loras else {}
         return {"model": self.card.name, **hashes, "text_encoder": self.text_encoder.name, **loras}
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the network has a text input; that of the first training stage has none."""
+        return self.dit.config.text_width is not None
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuse what a network without text cannot follow.
+
+        Raises:
+            InputError: the network has no text input, and a prompt is not empty.
+        """
+        said = [prompt for prompt in prompts if prompt.strip()]
+        if said and not self.reads_text:
+            raise InputError("prompt", said[0], NO_TEXT)
 
 
 def load_components(
@@ -116,7 +131,9 @@ def load_components(
     dit = network.to(place, precision).eval().requires_grad_(False)
     vae = load_vae(files["vae"], device=place, official=found.official is not None)
     normalise(vae, found, files["dit"])
-    encoder = CachedTextEncoder(_build_text(found).to(place, precision))
+    encoder: TextEncoder = NoText()
+    if dit.config.text_width is not None:
+        encoder = CachedTextEncoder(_build_text(found).to(place, precision))
     _check_fit(found, dit, vae, encoder)
     return Components(
         card=found.card,
@@ -266,7 +283,7 @@ def _check_fit(model: Model, dit: EzAudioDiT, vae: Autoencoder, text: TextEncode
             dit.config.latent_channels,
             vae.latent_channels,
         ),
-        "text widths of network and encoder": (dit.config.text_width, text.width),
+        "text widths of network and encoder": (dit.config.text_width or 0, text.width),
     }
     for what, (one, other) in pairs.items():
         if one != other:

@@ -1,13 +1,13 @@
 """The authors' checkpoints, turned into a model folder.
 
-Which file holds what is seen from its layout: `{"model": ...}` is a diffusion transformer,
-`{"state_dict": {"autoencoder...": ...}}` an autoencoder. The transformer's configuration is not in
-the file; the released L and XL are recognised by their width, others need their settings.
+Which file holds what is seen from the names of its tensors, wherever the weights lie in it (see
+`layouts`). The transformer's configuration is not in the file; the released L and XL are recognised
+by their width, others need their settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from ezaudio.dit.official import official_dit_config, official_dit_state
 from ezaudio.errors import CheckpointError, InputError
 from ezaudio.files import sha256_file, write_bytes
 from ezaudio.pipelines.catalogue import CARD_NAME, CATALOGUE, HEADLINE, ModelCard
+from ezaudio.pipelines.layouts import WIDTH_TENSOR, all_weights, find_weights
 from ezaudio.pipelines.outputs import Files
 from ezaudio.text import TEXT_ENCODERS
 from ezaudio.vae import OobleckConfig
 from ezaudio.vae.official import official_vae_config, official_vae_state
 
 _PUBLISHED = ("l", "xl")
-_WIDTH_TENSOR = "patch_embed.proj.weight"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Settings:
         name: of the model; None takes the published model's.
         licence: of the weights.
         max_duration_s: longest sound that can be asked for.
+        weights: key or prefix of the weights, where a file holds several; None takes averages.
     """
 
     dit: Mapping[str, Any] | None = None
@@ -51,6 +52,7 @@ class Settings:
     name: str | None = None
     licence: str = "MIT"
     max_duration_s: float = 10.0
+    weights: str | None = None
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
@@ -69,7 +71,11 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def convert(
-    checkpoints: Sequence[str | Path], folder: str | Path, settings: Settings
+    checkpoints: Sequence[str | Path],
+    folder: str | Path,
+    settings: Settings,
+    *,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write what the checkpoints hold into a folder, and `model.json` when it is then complete.
 
@@ -77,6 +83,7 @@ def convert(
         checkpoints: files of the authors; at most one of each kind.
         folder: is made when it is not there.
         settings: what the files do not say.
+        tell: hears which weights were taken of a file that holds several.
 
     Returns:
         The files that were written.
@@ -89,7 +96,7 @@ def convert(
     folder = Path(folder)
     read: dict[str, Converted] = {}
     for path in map(Path, checkpoints):
-        made = convert_file(path, settings)
+        made = convert_file(path, settings, tell=tell)
         if made.kind in read:
             raise InputError("checkpoint", str(path), f"one file of kind {made.kind}")
         read[made.kind] = made
@@ -123,7 +130,9 @@ class Converted:
     extra: dict[str, Any]
 
 
-def convert_file(path: Path, settings: Settings) -> Converted:
+def convert_file(
+    path: Path, settings: Settings, *, tell: Callable[[str], None] | None = None
+) -> Converted:
     """Read one of the authors' files.
 
     Raises:
@@ -131,28 +140,26 @@ def convert_file(path: Path, settings: Settings) -> Converted:
         InputError: settings are missing.
     """
     content = load_foreign(path)
+    found = find_weights(content, path, settings.weights)
+    others = [x.place for x in all_weights(content) if x.place != found.place]
+    if tell is not None and others:
+        tell(f"{path.name}: took {found.place}; --weights chooses: {', '.join(others)}")
     extra = {"source": path.name, "source_sha256": sha256_file(path)}
-    state = content.get("state_dict", content)
-    if isinstance(state, dict) and any(str(name).startswith("autoencoder.") for name in state):
+    extra |= {"source_weights": found.place} if others else {}
+    theirs = _tensors(found.tensors, path)
+    config: DiTConfig | OobleckConfig
+    if found.kind == "vae":
         config = OobleckConfig() if settings.vae is None else official_vae_config(settings.vae)
-        tensors = official_vae_state({"state_dict": _tensors(state, path)}, config)
-        _check(config, tensors, path)
-        return Converted("vae", tensors, config, extra)
-    state = content.get("model", content)
-    if not isinstance(state, dict) or _WIDTH_TENSOR not in _plain(state):
-        raise CheckpointError(
-            f"{path}: neither a diffusion transformer nor an autoencoder of EzAudio"
-        )
-    theirs = _tensors(state, path)
-    dit = _dit_config(theirs, settings, path)
-    tensors = official_dit_state(theirs)
-    _check(dit, tensors, path)
-    raw = {KEY: Normalisation.none(dit.latent_channels).facts()}  # the authors normalise nothing
-    return Converted("dit", tensors, dit, extra | raw)
-
-
-def _plain(state: Mapping[str, Any]) -> set[str]:
-    return {str(name).removeprefix("model.") for name in state}
+        prefixed = {f"autoencoder.{n.removeprefix('autoencoder.')}": x for n, x in theirs.items()
+                    if n.startswith(("autoencoder.", "encoder.", "decoder."))}  # fmt: skip
+        tensors = official_vae_state(prefixed, config)
+    else:
+        config = _dit_config(theirs, settings, path)
+        tensors = official_dit_state(theirs)
+        # The authors normalise nothing.
+        extra |= {KEY: Normalisation.none(config.latent_channels).facts()}
+    _check(config, tensors, path)
+    return Converted(found.kind, tensors, config, extra)
 
 
 def _tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
@@ -164,7 +171,7 @@ def _tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
 def _dit_config(state: Mapping[str, Tensor], settings: Settings, path: Path) -> DiTConfig:
     if settings.dit is not None:
         return official_dit_config(settings.dit.get("model", settings.dit))
-    width = next(len(x) for name, x in state.items() if name.endswith(_WIDTH_TENSOR))
+    width = next(len(x) for name, x in state.items() if name.endswith(WIDTH_TENSOR))
     for name in _PUBLISHED:
         if DIT_PRESETS[name].width == width:
             return DIT_PRESETS[name]
@@ -189,6 +196,8 @@ def _card(dit: Converted, settings: Settings) -> ModelCard:
     published = next((name for name in _PUBLISHED if DIT_PRESETS[name] == dit.config), None)
     known = CATALOGUE[published] if published is not None else None
     text = settings.text
+    if dit.config.text_width is None:  # type: ignore[union-attr]
+        text = {"kind": "none"}
     if text is None and isinstance(known, ModelCard):
         text = known.text
     if text is None:

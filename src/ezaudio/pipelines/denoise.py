@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 _EXCITATION = 1
 
+EVENT_OVERLAP_S = 0.25
+"""So long before and after a boundary between events, both are read: a cross-fade of 0.5 s."""
+
 Prompt: TypeAlias = str | tuple[str, ...]
 """What is read along the whole sound, or texts that are read in turn, in equal parts of it."""
 
@@ -119,7 +122,7 @@ class Denoiser:
         options = batch.options
         positive = self._condition(batch.prompts, timesteps, batch.frames)
         network = _Network(self.parts, kept)
-        if options.guidance_scale == 1.0 or self.parts.text_encoder is None:
+        if options.guidance_scale == 1.0 or self.parts.dit.config.text_width is None:
             return lambda x_t, t: network(x_t, t, positive)
         negative = self._condition(batch.negative_prompts, timesteps, batch.frames)
         both = Condition.cat([positive, negative])
@@ -139,17 +142,22 @@ class Denoiser:
 
     def _condition(self, prompts: Sequence[Prompt], timesteps: Tensor, frames: int) -> Condition:
         """Prepare each distinct text once, and the steps once per generation."""
-        if self.parts.text_encoder is None:
+        if self.parts.text_encoder is None or self.parts.dit.config.text_width is None:
             return self._prepared(None, timesteps)
         texts = [(prompt,) if isinstance(prompt, str) else prompt for prompt in prompts]
         distinct = list(dict.fromkeys(text for row in texts for text in row))
         condition = self._prepared(self.parts.text_encoder(distinct), timesteps)
         if all(len(row) == 1 for row in texts):
             return condition.select([distinct.index(row[0]) for row in texts])
-        positions = -(-frames // self.parts.dit.config.patch_size)
+        patch, vae = self.parts.dit.config.patch_size, self.parts.vae
+        positions = -(-frames // patch)
+        overlap = round(EVENT_OVERLAP_S * vae.sample_rate / vae.hop_samples / patch)
         singles = {text: condition.select([row]) for row, text in enumerate(distinct)}
         return Condition.cat(
-            [Condition.in_turn([singles[text] for text in row], positions) for row in texts]
+            [
+                Condition.in_turn([singles[text] for text in row], positions, overlap=overlap)
+                for row in texts
+            ]
         )
 
     def _prepared(self, text: TextEmbedding | None, timesteps: Tensor) -> Condition:

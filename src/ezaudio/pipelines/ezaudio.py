@@ -1,4 +1,4 @@
-"""A model as one object: generate, edit, reconstruct."""
+"""A model as one object: generate, edit, reconstruct, and its latents."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from ezaudio import __version__
+from ezaudio.audio_levels import peak_guard
+from ezaudio.errors import InputError
 from ezaudio.pipelines.components import Components, load_components
-from ezaudio.pipelines.edit import EditRequest, edit
-from ezaudio.pipelines.generate import Request, generate
+from ezaudio.pipelines.edit import EditRequest, SoundLike, edit, load_clip
+from ezaudio.pipelines.generate import Request, generate, row_options
 from ezaudio.pipelines.lora import Choice, choose_adapters
 from ezaudio.pipelines.options import (
+    DEFAULT_BATCH_SIZE,
+    MAX_BATCH_SIZE,
     EditOptions,
     GenerateOptions,
     check_count,
@@ -18,14 +25,12 @@ from ezaudio.pipelines.options import (
     resolve_options,
 )
 from ezaudio.pipelines.reconstruct import Reconstruction, reconstruct
-from ezaudio.pipelines.results import Sound, Sounds
+from ezaudio.pipelines.results import CEILING, Sound, Sounds
+from ezaudio.types import Clip, Latent
+from ezaudio.vae.chunked import decode_chunked, encode_chunked
 
 if TYPE_CHECKING:
     from ezaudio.pipelines.progress import Callback
-    from ezaudio.types import Clip
-
-DEFAULT_BATCH_SIZE = 8
-MAX_BATCH_SIZE = 256
 
 
 class EzAudio:
@@ -37,11 +42,11 @@ class EzAudio:
     sounds that are made at once; it bounds the memory and changes nothing in the sounds.
 
     Args:
-        parts: the model in memory.
+        parts: the model in memory; or its name or folder, as for `from_pretrained`.
     """
 
-    def __init__(self, parts: Components) -> None:
-        self.parts = parts
+    def __init__(self, parts: Components | str | Path) -> None:
+        self.parts = parts if isinstance(parts, Components) else load_components(parts)
 
     @classmethod
     def from_pretrained(
@@ -85,13 +90,24 @@ class EzAudio:
     ) -> Sounds:
         """Make `num` takes of each prompt, those of one prompt next to each other.
 
+        Args:
+            prompts: one, or a list; the empty prompt asks for any sound.
+            batch_size: most sounds that are made at once.
+            callback: told about every step.
+            **settings: fields of `GenerateOptions`. With a `seed`, the first prompt has it, and
+                each further one a seed that follows from it; see a sound's `metadata`.
+
         Raises:
             InputError: a prompt or a setting is not allowed.
             Cancelled: the callback asked for it.
         """
+        if not isinstance(prompts, str | Sequence):
+            raise InputError("prompts", prompts, "a text, or a list of texts")
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         options = resolve_options(GenerateOptions, self.parts.card.defaults, settings)
-        requests = [Request(check_prompt(text), options) for text in texts]
+        requests = [
+            Request(check_prompt(text), row_options(options, row)) for row, text in enumerate(texts)
+        ]
         made = dict(self.generate_each(requests, batch_size=batch_size, callback=callback))
         return Sounds(tuple(made[index] for index in sorted(made)))
 
@@ -108,7 +124,7 @@ class EzAudio:
 
     def edit(
         self,
-        sound: Clip | str | Path,
+        sound: SoundLike,
         prompt: str,
         spans: Sequence[tuple[float, float]],
         *,
@@ -119,7 +135,8 @@ class EzAudio:
         """Make spans of a sound anew, `num` takes of the whole; the rest stays bit for bit.
 
         Args:
-            sound: a file, or a clip; another rate is resampled to the model's.
+            sound: a file, a clip, or a result of `generate` or `edit`; its rate and its channels
+                stay.
             prompt: what is heard in the spans.
             spans: (start, end) in seconds each; an end past the sound's makes it longer.
             batch_size: most takes that are made at once.
@@ -134,6 +151,44 @@ class EzAudio:
         job = EditRequest(sound, check_prompt(prompt), spans, options)
         return Sounds(tuple(edit(self.parts, job, batch_size=size, callback=callback)))
 
-    def reconstruct(self, sound: Clip | str | Path) -> Reconstruction:
+    def reconstruct(self, sound: SoundLike) -> Reconstruction:
         """Pass a sound through the autoencoder and back."""
         return reconstruct(self.parts.vae, sound)
+
+    @torch.no_grad()
+    def encode(self, sound: SoundLike) -> Latent:
+        """Give the latent of a sound, the posterior's mean: float32 `(1, C, T)` on the CPU.
+
+        Raises:
+            AudioFileError: the file cannot be read.
+        """
+        clip = load_clip(sound, self.sample_rate)
+        wave = torch.from_numpy(clip.samples.copy())[None, None]
+        return encode_chunked(self.parts.vae, wave).mode.float().cpu().clone()
+
+    @torch.inference_mode()
+    def decode(self, latent: Latent) -> Sounds:
+        """Make sounds of latents `(B, C, T)`, one of each.
+
+        Raises:
+            InputError: the latent has another shape, or holds NaN.
+        """
+        channels = self.parts.vae.latent_channels
+        shape = tuple(getattr(latent, "shape", ()))
+        if len(shape) != 3 or shape[1] != channels or 0 in shape:
+            raise InputError("latent", shape, f"a tensor (B, {channels}, T)")
+        if not bool(torch.isfinite(latent).all()):
+            raise InputError("latent", "NaN or infinite values", "numbers")
+        waves = decode_chunked(self.parts.vae, latent.float())[:, 0].float().cpu().numpy()
+        facts = {"model": self.parts.card.name, "software": f"ezaudio {__version__}"}
+        return Sounds(
+            tuple(
+                Sound(Clip(peak_guard(wave.copy(), CEILING), self.sample_rate), facts)
+                for wave in waves
+            )
+        )
+
+    def __repr__(self) -> str:
+        parts = self.parts
+        dtype = str(parts.dtype).removeprefix("torch.")
+        return f"EzAudio({parts.card.name!r}, {self.sample_rate} Hz, {parts.device}, {dtype})"

@@ -2,7 +2,8 @@
 
 Takes that share length and settings run together, as many as the batch size says; the order and
 the company of a take change nothing in it. Take k of seed s has the seed s + k, so it is the same
-however many are asked for.
+however many are asked for. Row i of a list has a seed that follows from s and i: with one noise for
+all, the events of all rows would fall at the same times.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from ezaudio import __version__
-from ezaudio.audio import peak_guard
-from ezaudio.diffusion import MAX_SEED, SAMPLERS
+from ezaudio.audio_levels import bring_to_loudness, fade_ends, loudness_lufs, peak_guard
+from ezaudio.diffusion import MAX_SEED, SAMPLERS, derived_seed
 from ezaudio.errors import InputError
 from ezaudio.pipelines.components import Components
 from ezaudio.pipelines.denoise import Batch, Denoiser, excitation
@@ -73,6 +74,19 @@ class Take:
     seed: int
     samples: int
     options: GenerateOptions
+
+
+def row_options(options: GenerateOptions, row: int) -> GenerateOptions:
+    """Options of a row of a list, whose seed follows from the list's own; the first row keeps it.
+
+    Args:
+        options: of the whole list.
+        row: from 0.
+    """
+    if options.seed is None:
+        return options
+    seed = derived_seed(options.seed, row, takes=options.num)
+    return options.model_copy(update={"seed": seed})
 
 
 def check_requests(requests: Sequence[Request], max_duration_s: float) -> None:
@@ -138,6 +152,7 @@ def generate(
         Cancelled: the callback asked for it.
     """
     check_requests(requests, parts.card.max_duration_s)
+    parts.check_prompts([request.prompt for request in requests])
     vae = parts.vae
     batches = batches_of(takes_of(requests, vae.sample_rate), vae.hop_samples, batch_size)
     counter = Counter(
@@ -195,14 +210,22 @@ def _reading(take: Take) -> dict[str, Any]:
 
 
 def _sound(parts: Components, take: Take, wave: Tensor) -> Sound:
-    samples = peak_guard(wave.float().cpu().numpy().copy(), CEILING)
+    rate, options = parts.vae.sample_rate, take.options
+    samples = fade_ends(wave.float().cpu().numpy(), round(options.fade_s * rate))
+    level = {}
+    if options.loudness is not None:
+        samples = bring_to_loudness(samples, rate, options.loudness)
+        reached = loudness_lufs(samples, rate)
+        level = {"loudness": options.loudness, "loudness_lufs": round(max(reached, -99.0), 2)}
     metadata = {
         "prompt": take.prompt,
         **_reading(take),
         "negative_prompt": take.options.negative_prompt,
         "seed": take.seed,
         "take": take.number,
-        "duration_s": take.samples / parts.vae.sample_rate,
-        **facts_of(take.options, parts),
+        "duration_s": take.samples / rate,
+        "fade_s": options.fade_s,
+        **level,
+        **facts_of(options, parts),
     }
-    return Sound(Clip(samples, parts.vae.sample_rate), metadata)
+    return Sound(Clip(peak_guard(samples, CEILING), rate), metadata)

@@ -67,7 +67,11 @@ def _parts(choice: Choice) -> tuple[str | Path, float]:
         return choice.path, choice.strength
     if isinstance(choice, str):
         return _split(choice)
-    return (choice, 1.0) if isinstance(choice, Path) else choice
+    if isinstance(choice, Path):
+        return choice, 1.0
+    if isinstance(choice, tuple) and len(choice) == 2:
+        return choice
+    raise InputError("lora", choice, 'a file, "FILE:STRENGTH", or a pair of both')
 
 
 def _split(text: str) -> tuple[str, float]:

@@ -23,6 +23,8 @@ MAX_PROMPT_CHARACTERS = 2000
 MAX_STEPS = 1000
 MAX_TAKES = 1000
 MIN_DURATION_S = 0.1
+DEFAULT_BATCH_SIZE = 8
+MAX_BATCH_SIZE = 256
 ORDERS = ("split", "whole")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -90,9 +92,16 @@ class SamplingOptions(Config):
         None,
         ge=0,
         le=MAX_SEED,
-        description="Take k has the seed SEED + k, counted from 0; random when left out.",
+        description="Take k has the seed SEED + k, counted from 0; in a list, every row but the "
+        "first has a seed of its own that follows from SEED and its number; random when left out.",
     )
     num: int = Field(1, ge=1, le=MAX_TAKES, description="Takes of each prompt.")
+    fade_s: _Number = Field(
+        0.005,
+        ge=0,
+        le=60,
+        description="Fade at the beginning and the end in seconds, against clicks; 0 for loops.",
+    )
 
     @field_validator("sampler")
     @classmethod
@@ -138,6 +147,13 @@ class GenerateOptions(SamplingOptions):
     order: str = Field(
         "whole",
         description=f"How 'A, then B' is read, each event in its part or not: {', '.join(ORDERS)}.",
+    )
+    loudness: _Number | None = Field(
+        None,
+        ge=-70,
+        le=0,
+        description="Loudness of each sound in LUFS, such as -16, as far as its true peak stays "
+        "under -1 dB; left out, a sound keeps its level.",
     )
 
     @field_validator("order")
@@ -185,13 +201,13 @@ def resolve_options(
 
 
 def check_prompt(prompt: object, field: str = "prompt") -> str:
-    """Give a prompt back if it can be read.
+    """Give a prompt back if it can be read; an empty one asks for any sound.
 
     Raises:
-        InputError: not text, empty, or longer than `MAX_PROMPT_CHARACTERS`.
+        InputError: not text, or longer than `MAX_PROMPT_CHARACTERS`.
     """
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise InputError(field, prompt, f"a text of 1 to {MAX_PROMPT_CHARACTERS} characters")
+    if not isinstance(prompt, str):
+        raise InputError(field, prompt, f"a text of at most {MAX_PROMPT_CHARACTERS} characters")
     if problem := _text_problem(prompt):
         raise InputError(field, prompt, problem)
     return prompt

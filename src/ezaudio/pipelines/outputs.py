@@ -1,11 +1,13 @@
 """Names of the files to come: decided, and tried, before the work begins.
 
 A name that the user wrote is taken literally and replaces a file that exists. A name that is made
-here, from a prompt, is one that no other sound of the run and no existing file has.
+here, from a prompt, is one that no other sound of the run and no existing file has; where another
+run was faster and took it, the sound gets the next number.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import unicodedata
@@ -13,10 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ezaudio.audio import AUDIO_FORMATS, format_of
-from ezaudio.errors import InputError, OutputError
+from ezaudio.errors import InputError, NameTaken, OutputError
 from ezaudio.files import atomic_write, make_folder
+from ezaudio.formats import AUDIO_FORMATS, format_of
+
+if TYPE_CHECKING:
+    from ezaudio.pipelines.results import Sound
 
 _STEM_CHARACTERS = 48
 _LEAST_BYTES = {".wav": 2.0, ".flac": 0.2}
@@ -46,9 +52,31 @@ class Files:
 
     Attributes:
         paths: one per sound, in order.
+        made: whether each name was made here, so that it replaces nothing; False when left out.
     """
 
     paths: tuple[Path, ...]
+    made: tuple[bool, ...] = ()
+
+    def save(self, index: int, sound: Sound, *, spectrogram: bool = False) -> Path:
+        """Write a sound under its name, or the next free one where its name was made and is taken.
+
+        Returns:
+            The file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.paths[index]
+        if not (self.made and self.made[index]):
+            return sound.save(path, spectrogram=spectrogram)
+        while True:
+            try:
+                return sound.save(path, spectrogram=spectrogram, replace=False)
+            except NameTaken:
+                path = _next_name(path)
+                while path in self.paths or (spectrogram and _exists(picture_of(path))):
+                    path = _next_name(path)
 
     def check_space(self, samples: int) -> None:
         """Refuse a disk that cannot hold so many samples in all; a full one fails at writing.
@@ -115,12 +143,14 @@ def plan_files(
         return Files(tuple(names.written(file, sum(row.takes for row in rows))))
     place = Path(target) if target is not None else Path()
     paths: list[Path] = []
+    made: list[bool] = []
     for row in rows:
         if row.output is not None:
             paths += names.written(_inside(place, row.output, ending), row.takes)
         else:
             paths += names.made(place, stem_of(row.prompt), ending or ".wav", row.takes)
-    return Files(tuple(paths))
+        made += [row.output is None] * row.takes
+    return Files(tuple(paths), tuple(made))
 
 
 def picture_of(path: Path) -> Path:
@@ -141,6 +171,14 @@ def stem_of(prompt: str) -> str:
         words = words[:_STEM_CHARACTERS].rpartition("-")[0] or words[:_STEM_CHARACTERS]
     words = words.strip("-") or "sound"
     return f"sound-{words}" if words in _RESERVED else words
+
+
+def _next_name(path: Path) -> Path:
+    """`rain.wav` to `rain-2.wav`, and that to `rain-3.wav`."""
+    stem, dash, number = path.stem.rpartition("-")
+    if dash and number.isdecimal():
+        return path.with_stem(f"{stem}-{int(number) + 1}")
+    return path.with_stem(f"{path.stem}-2")
 
 
 def try_to_write(path: Path) -> None:
@@ -208,7 +246,7 @@ def _is_folder(target: str | Path | None, needed: bool) -> bool:
         raise InputError("output", text, "the name of a file or a folder")
     path = Path(text)
     known = path.suffix.lower().lstrip(".") in AUDIO_FORMATS
-    if text.endswith("/") or _is_dir(path):
+    if text.endswith(("/", os.sep)) or _is_dir(path):
         return True
     if needed and path.suffix:
         raise InputError("output", text, "a folder, as there may be several sounds; end it with /")

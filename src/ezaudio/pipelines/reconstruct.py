@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from ezaudio import __version__
-from ezaudio.audio import peak_guard
 from ezaudio.audio_distance import Distances, distances
+from ezaudio.audio_levels import peak_guard
 from ezaudio.pipelines.catalogue import find_model
 from ezaudio.pipelines.components import file_hash, resolve_device, weight_files
-from ezaudio.pipelines.edit import load_clip
+from ezaudio.pipelines.edit import SoundLike, load_clip
 from ezaudio.pipelines.results import CEILING, Sound
 from ezaudio.types import Clip
 from ezaudio.vae.chunked import decode_chunked, encode_chunked
@@ -57,13 +57,13 @@ def load_autoencoder(
 
 
 def reconstruct(
-    vae: Autoencoder, sound: Clip | str | Path, *, facts: dict[str, Any] | None = None
+    vae: Autoencoder, sound: SoundLike, *, facts: dict[str, Any] | None = None
 ) -> Reconstruction:
     """Encode (posterior mean) and decode a sound, in pieces.
 
     Args:
         vae: the autoencoder.
-        sound: a file, or a clip; it is brought to the model's rate and one channel.
+        sound: a file, a clip or a result; it is brought to the model's rate and one channel.
         facts: of the model, for the metadata.
 
     Raises:
@@ -75,7 +75,9 @@ def reconstruct(
         latent = encode_chunked(vae, wave).mode
         decoded = decode_chunked(vae, latent)[0, 0, : wave.shape[-1]]
     samples = decoded.float().cpu().numpy().copy()
-    source = {} if isinstance(sound, Clip) else {"reconstructed_from": Path(sound).name}
+    source: dict[str, str] = {}
+    if isinstance(sound, str | Path):
+        source = {"reconstructed_from": Path(sound).name}
     metadata = {**source, **(facts or {}), "software": f"ezaudio {__version__}"}
     return Reconstruction(
         original,

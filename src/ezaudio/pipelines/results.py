@@ -12,8 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ezaudio.audio import format_of, peak_guard, spectrogram_png, write_audio
+from ezaudio.audio import encode_audio, write_audio
+from ezaudio.audio_levels import peak_guard
+from ezaudio.formats import format_of
+from ezaudio.pipelines.notebook import player
 from ezaudio.pipelines.outputs import picture_of, plan_files
+from ezaudio.spectrogram import spectrogram_png
 from ezaudio.types import Clip
 
 CEILING = 0.99
@@ -25,7 +29,7 @@ LOSSY_CEILING = 0.9
 _EXACT = {"wav": ("pcm16", "pcm24", "float32"), "flac": ("pcm16", "pcm24")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sound:
     """One sound and what made it.
 
@@ -39,22 +43,35 @@ class Sound:
     metadata: Mapping[str, Any]
     subtype: str = "pcm16"
 
+    @property
+    def prompt(self) -> str:
+        """What was asked for; empty for a sound that was not made from a prompt."""
+        return str(self.metadata.get("prompt", ""))
+
     def save(
-        self, path: str | Path, *, format: str | None = None, spectrogram: bool = False
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        spectrogram: bool = False,
+        replace: bool = True,
     ) -> Path:
         """Write the sound, and a picture beside it where asked for.
 
+        Args:
+            path: of the file.
+            format: `wav`, `flac`, `ogg` or `mp3`; None takes the ending.
+            spectrogram: draw the sound beside its file.
+            replace: whether a file that is there gives way.
+
         Raises:
             InputError: unknown format.
+            NameTaken: there is such a file, and it is not to be replaced.
             OutputError: the file cannot be written.
         """
         path = Path(path)
         name = format_of(path, format)
-        samples, subtype = self.clip.samples, None
-        if name in _EXACT:
-            subtype = self.subtype if self.subtype in _EXACT[name] else _EXACT[name][-1]
-        else:
-            samples = peak_guard(samples, LOSSY_CEILING)
+        samples, subtype = self._samples_for(name)
         write_audio(
             path,
             samples,
@@ -62,13 +79,43 @@ class Sound:
             format=name,
             metadata=self.metadata,
             subtype=subtype,
+            replace=replace,
         )
         if spectrogram:
-            spectrogram_png(picture_of(path), self.clip, title=str(self.metadata.get("prompt", "")))
+            spectrogram_png(picture_of(path), self.clip, title=self.prompt)
         return path
 
+    def encode(self, format: str = "wav") -> bytes:
+        """Make the bytes of a sound file.
 
-@dataclass(frozen=True)
+        Raises:
+            InputError: unknown format.
+        """
+        name = format_of("", format)
+        samples, subtype = self._samples_for(name)
+        return encode_audio(
+            samples, self.clip.sample_rate, format=name, metadata=self.metadata, subtype=subtype
+        )
+
+    def _samples_for(self, format: str) -> tuple[npt.NDArray[np.float32], str | None]:
+        """The samples that a format gets, and their type."""
+        if format not in _EXACT:
+            return peak_guard(self.clip.samples, LOSSY_CEILING), None
+        types = _EXACT[format]
+        return self.clip.samples, self.subtype if self.subtype in types else types[-1]
+
+    def __repr__(self) -> str:
+        seed = self.metadata.get("seed")
+        known = "" if seed is None else f", seed {seed}"
+        length, rate = self.clip.duration_s, self.clip.sample_rate
+        return f"Sound({self.prompt!r}, {length:.2f} s, {rate} Hz{known})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a player, and the spectrogram where matplotlib is installed."""
+        return player(self)
+
+
+@dataclass(frozen=True, repr=False)
 class Sounds(Sequence[Sound]):
     """Sounds in the order in which they were asked for; takes of one prompt are neighbours.
 
@@ -85,10 +132,15 @@ class Sounds(Sequence[Sound]):
 
     @property
     def audios(self) -> Tensor:
-        """All samples, float32 `(N, 1, S)`; shorter sounds end in zeros."""
-        longest = max(len(item.clip.samples) for item in self.items)
-        rows = [np.pad(i.clip.samples, (0, longest - len(i.clip.samples))) for i in self.items]
-        return torch.from_numpy(np.stack(rows))[:, None]
+        """All samples, float32 `(N, channels, S)`; shorter sounds end in zeros."""
+        all_samples = [np.atleast_2d(item.clip.samples) for item in self.items]
+        channels = max(len(samples) for samples in all_samples)
+        longest = max(samples.shape[1] for samples in all_samples)
+        rows = [
+            np.broadcast_to(np.pad(x, [(0, 0), (0, longest - x.shape[1])]), (channels, longest))
+            for x in all_samples
+        ]
+        return torch.from_numpy(np.stack(rows))
 
     def save(
         self, path: str | Path, *, format: str | None = None, spectrogram: bool = False
@@ -109,13 +161,20 @@ class Sounds(Sequence[Sound]):
             InputError: unknown format.
             OutputError: a file cannot be written.
         """
-        prompts = [str(item.metadata.get("prompt", "")) for item in self.items]
+        prompts = [item.prompt for item in self.items]
         files = plan_files(path, prompts, format=format, pictures=spectrogram)
         with files.prepared():
             return [
-                item.save(file, spectrogram=spectrogram)
-                for item, file in zip(self.items, files.paths, strict=True)
+                files.save(index, item, spectrogram=spectrogram)
+                for index, item in enumerate(self.items)
             ]
+
+    def __repr__(self) -> str:
+        return f"Sounds([{', '.join(map(repr, self.items))}])"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a player for each sound."""
+        return "".join(map(player, self.items))
 
     def __len__(self) -> int:
         return len(self.items)

@@ -1,30 +1,33 @@
 """Files of prompts: one prompt a line, or any list that has a column `prompt`, `caption` or `text`.
 
-A row sets what it names and leaves the rest to the options of the whole run. Every complaint names
-the file and the line. Columns that say something else are left out, and told.
+A row sets what it names and leaves the rest to the options of the whole run; where it names no
+seed, its own follows from that of the run. Every complaint names the file and the line. Columns
+that say something else are left out, and told.
 """
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ezaudio.data.clips import COLUMN_OF, BadLine, ClipRow
 from ezaudio.data.manifest import READERS, opened, records_of, undecoded
 from ezaudio.errors import InputError
-from ezaudio.pipelines.generate import Request
+from ezaudio.pipelines.generate import Request, row_options
 from ezaudio.pipelines.options import GenerateOptions, check_prompt, resolve_options
 
 _TEXT = (".txt", "")
-_SHORT = {"duration": "duration_s"}
+_SHORT = {"duration": "duration_s", "fade": "fade_s"}
+_LONG = {long: short for short, long in _SHORT.items()}
 _ALIKE = 0.75
-ROW_KEYS = (
-    "prompt",
-    "output",
-    *("duration" if name == "duration_s" else name for name in GenerateOptions.model_fields),
-)
+STDIN = "-"
+ROW_KEYS = ("prompt", "output", *(_LONG.get(name, name) for name in GenerateOptions.model_fields))
 """What a row may hold."""
 
 
@@ -38,7 +41,8 @@ def read_rows(
     """Read requests from a file.
 
     Args:
-        path: ending in `.txt` (or nothing), or as a list of clips: `.csv`, `.tsv`, `.jsonl`, ...
+        path: ending in `.txt` (or nothing), or as a list of clips: `.csv`, `.tsv`, `.jsonl`, ...;
+            `-` is the standard input, whose kind is seen from its first line.
         defaults: of the model.
         given: options of the whole run; a row's own go first.
         tell: told which columns are no options and are left out.
@@ -46,6 +50,9 @@ def read_rows(
     Raises:
         InputError: the file cannot be read or holds no prompt; a row is not allowed.
     """
+    if str(path) == STDIN:
+        with _standard_input() as spooled:
+            return read_rows(spooled, defaults, given, tell=tell)
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in (*_TEXT, *READERS):
@@ -53,15 +60,34 @@ def read_rows(
         raise InputError("prompts_file", str(path), allowed)
     requests: list[Request] = []
     ignored: dict[str, None] = {}
-    for where, values in _lines(path) if ending in _TEXT else _records(path):
+    rows = _lines(path) if ending in _TEXT else _records(path)
+    for index, (where, values) in enumerate(rows):
         row, others = _known(values, where)
         ignored |= dict.fromkeys(others)
-        requests.append(_request(row, where, defaults, given))
+        requests.append(_request(row, (index, where), defaults, given))
     if not requests:
         raise InputError("prompts_file", str(path), "a file with at least one prompt")
     if ignored and tell is not None:
         tell(f"{path.name}: left out, no options: {', '.join(ignored)}")
     return requests
+
+
+@contextmanager
+def _standard_input() -> Iterator[Path]:
+    """What comes in, as a file whose ending says of which kind it is."""
+    content = sys.stdin.buffer.read()
+    first = next((line.strip() for line in content.splitlines() if line.strip()), b"")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"stdin{_kind_of(first.decode(errors='replace'))}"
+        path.write_bytes(content)
+        yield path
+
+
+def _kind_of(first: str) -> str:
+    """The ending of a file that begins with a line."""
+    if first.startswith("{"):
+        return ".jsonl"
+    return ".csv" if "," in first and "prompt" in next(csv.reader([first])) else ".txt"
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -105,8 +131,12 @@ def _known(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[
 
 
 def _request(
-    row: Mapping[str, Any], place: str, defaults: Mapping[str, Any], given: Mapping[str, Any]
+    row: Mapping[str, Any],
+    where: tuple[int, str],
+    defaults: Mapping[str, Any],
+    given: Mapping[str, Any],
 ) -> Request:
+    index, place = where
     output = row.get("output")
     if output is not None and not isinstance(output, str):
         raise InputError(f"{place}: output", output, "a name inside the output folder")
@@ -117,6 +147,8 @@ def _request(
             GenerateOptions, defaults, {**given, **{k: v for k, v in own.items() if v is not None}}
         )
     except InputError as error:
-        field = {long: short for short, long in _SHORT.items()}.get(error.field, error.field)
+        field = _LONG.get(error.field, error.field)
         raise InputError(f"{place}: {field}", error.got, error.allowed) from None
+    if own.get("seed") is None:
+        options = row_options(options, index)
     return Request(prompt, options, output)

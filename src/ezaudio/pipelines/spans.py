@@ -14,12 +14,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ezaudio.audio import peak_guard
+from ezaudio.audio_levels import peak_guard
 from ezaudio.errors import InputError
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
 MIN_SPAN_S = 0.05
+_SPANS = "a list of pairs of start and end in seconds, such as [(1.5, 4.0)]"
 MAX_SPAN_SHARE = 0.9
 """Longest span over the longest duration of the model; the rest is left for context."""
 
@@ -92,14 +93,27 @@ def check_spans(
 
 
 def _pairs(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    if not spans:
-        raise InputError("spans", [], "at least one pair of start and end, in seconds")
-    for start, end in spans:
+    listed = isinstance(spans, Sequence | np.ndarray) and not isinstance(spans, str)
+    if not listed or len(spans) == 0:
+        raise InputError("spans", spans, _SPANS)
+    pairs = [_pair(span) for span in spans]
+    for start, end in pairs:
         if not (math.isfinite(start) and start >= 0):
             raise InputError("start", start, "0 or more, in seconds")
         if not (math.isfinite(end) and end >= start + MIN_SPAN_S):
             raise InputError("end", end, f"at least {MIN_SPAN_S:g} s after the start, {start:g} s")
-    return [(float(start), float(end)) for start, end in spans]
+    return pairs
+
+
+def _pair(span: object) -> tuple[float, float]:
+    """Two numbers."""
+    values = tuple(span) if isinstance(span, Sequence | np.ndarray) else ()
+    if len(values) != 2 or isinstance(span, str):
+        raise InputError("spans", span, _SPANS)
+    try:
+        return float(values[0]), float(values[1])
+    except (TypeError, ValueError):
+        raise InputError("spans", span, _SPANS) from None
 
 
 def spans_in_samples(

@@ -7,6 +7,7 @@ from ezaudio.text.cache import CachedTextEncoder
 from ezaudio.text.encoder import TextEncoder
 from ezaudio.text.flan_t5 import FlanT5Config
 from ezaudio.text.minilm import MiniLMConfig
+from ezaudio.text.none import NO_TEXT, NoText
 
 TEXT_ENCODERS: dict[str, type[MiniLMConfig] | type[FlanT5Config]] = {
     "minilm": MiniLMConfig,
@@ -15,9 +16,11 @@ TEXT_ENCODERS: dict[str, type[MiniLMConfig] | type[FlanT5Config]] = {
 """Kind of text encoder to its config class, whose `build()` loads it."""
 
 __all__ = [
+    "NO_TEXT",
     "TEXT_ENCODERS",
     "CachedTextEncoder",
     "FlanT5Config",
     "MiniLMConfig",
+    "NoText",
     "TextEncoder",
 ]

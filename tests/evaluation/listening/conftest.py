@@ -7,7 +7,8 @@ import pytest
 
 from ezaudio.audio import write_audio
 from ezaudio.evaluation.clips import ClipSet, Item
-from ezaudio.evaluation.listening.study import Study, StudyOptions, build_study
+from ezaudio.evaluation.listening.options import StudyOptions
+from ezaudio.evaluation.listening.study import Study, build_study
 
 RATE = 16_000
 CAPTIONS = ("a dog barking", "rain on a roof", "a bell")

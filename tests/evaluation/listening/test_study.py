@@ -7,7 +7,8 @@ from tests.evaluation.listening.conftest import RATE, sounds
 
 from ezaudio.audio import read_audio
 from ezaudio.errors import InputError, OutputError
-from ezaudio.evaluation.listening.study import Study, StudyOptions, at_loudness, build_study
+from ezaudio.evaluation.listening.options import StudyOptions
+from ezaudio.evaluation.listening.study import Study, at_loudness, build_study
 from ezaudio.evaluation.metrics.signal_checks import loudness_lufs
 from ezaudio.types import Clip
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from torch import Tensor
-
-from ezaudio.diffusion.noise import NoiseSource
-from ezaudio.diffusion.prediction import Velocity
-from ezaudio.diffusion.schedule import Node, Schedule
 from ezaudio.errors import InputError
 
-StepCallback: TypeAlias = Callable[[int, int, float, Tensor], None]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ezaudio.diffusion.noise import NoiseSource
+    from ezaudio.diffusion.prediction import Velocity
+    from ezaudio.diffusion.schedule import Node, Schedule
+
+StepCallback: TypeAlias = "Callable[[int, int, float, Tensor], None]"
 """(step index from 0, number of steps, diffusion step t, estimate of x0 (B, C, T)).
 
 Called after every step; whatever it raises (`Cancelled`, say) ends the sampling."""

@@ -24,13 +24,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from ezaudio.diffusion.noise import NoiseSource
-from ezaudio.diffusion.prediction import Velocity
 from ezaudio.diffusion.samplers.base import Step
-from ezaudio.diffusion.schedule import Node
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ezaudio.diffusion.noise import NoiseSource
+    from ezaudio.diffusion.prediction import Velocity
+    from ezaudio.diffusion.schedule import Node
 
 
 def ddim_steps(

@@ -25,6 +25,7 @@ from ezaudio.config import Config, load_config
 from ezaudio.errors import InputError, OutputError
 from ezaudio.evaluation.clips import ClipSet
 from ezaudio.evaluation.features import listed
+from ezaudio.evaluation.listening.options import StudyOptions
 from ezaudio.evaluation.metrics.signal_checks import loudness_lufs
 from ezaudio.evaluation.sources import open_source
 from ezaudio.files import make_folder, write_bytes
@@ -113,18 +114,6 @@ class Study(Config):
         for offset, (place, check) in enumerate(zip(places, shuffled, strict=True)):
             ordered.insert(int(place) + offset, check)
         return ordered
-
-
-class StudyOptions(Config):
-    """How a listening test is built."""
-
-    prompts: int = Field(30, ge=1, description="Prompts, chosen at random.")
-    checks: int = Field(3, ge=0, le=50, description="Attention checks.")
-    seed: int = Field(0, ge=0, description="Of the choice and of the orders.")
-    per_listener: int | None = Field(
-        None, ge=1, description="Sounds that each listener rates; all when left out."
-    )
-    title: str = Field("Listening test", description="What listeners see above it.")
 
 
 def build_study(

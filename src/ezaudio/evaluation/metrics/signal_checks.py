@@ -4,15 +4,15 @@ a texture that is smooth, or repeats, where sound is rough.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ezaudio.audio_checks import BLOCK_S, bandwidth_hz, block_db, clipped_share, rms_db
+from ezaudio.audio_levels import loudness_lufs as integrated_loudness
 from ezaudio.audio_texture import repetition, texture
-from ezaudio.errors import InputError, OutputError
+from ezaudio.errors import InputError
 
 Samples = npt.NDArray[np.float32]
 
@@ -81,20 +81,10 @@ def sound_facts(samples: Samples, sample_rate: int) -> SoundFacts:
 
 
 def loudness_lufs(samples: Samples, sample_rate: int) -> float:
-    """Integrated loudness; NaN for what has none: under 0.4 s, or silence.
-
-    Raises:
-        OutputError: pyloudnorm is not installed.
-    """
+    """Integrated loudness; NaN for what has none: under 0.4 s, or silence."""
     if len(samples) < SHORTEST_LOUDNESS_S * sample_rate:
         return float("nan")
-    try:
-        import pyloudnorm
-    except ImportError:
-        raise OutputError("loudness needs pyloudnorm: pip install 'ezaudio[eval]'") from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = float(pyloudnorm.Meter(sample_rate).integrated_loudness(samples.astype(np.float64)))
+    found = integrated_loudness(samples, sample_rate)
     return found if np.isfinite(found) else float("nan")
 
 

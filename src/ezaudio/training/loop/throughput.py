@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -97,5 +96,19 @@ def memory_bytes(device: torch.device) -> int:
     """Most memory held so far: of the accelerator, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows; psutil comes with the extra `train`
+        return _memory_by_psutil()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def _memory_by_psutil() -> int:
+    """Most memory of this process, or what it has now where the system does not keep the most."""
+    try:
+        import psutil
+    except ImportError:
+        return 0
+    held = psutil.Process().memory_info()
+    return int(getattr(held, "peak_wset", held.rss))
