@@ -205,8 +205,9 @@ def _figure_3(wanted: Wanted) -> list[Path]:
 
 def _scored(cells: list[Cell], wanted: Wanted, parts: Mapping[str, list[Cell]]) -> list[Path]:
     """Make and score all cells, and write a report of each part, with its name as its folder."""
+    from ezaudio.evaluation.options import Layout
     from ezaudio.evaluation.prepare import prepare
-    from ezaudio.evaluation.sweep import Layout, measure, write_sweep
+    from ezaudio.evaluation.sweep import measure, write_sweep
 
     layout: Layout = "grid"
     if wanted.experiment in ("figure-2", "table-1", "table-2"):
@@ -282,7 +283,8 @@ def _table_3(wanted: Wanted) -> list[Path]:
 
 def _figure_4(wanted: Wanted) -> list[Path]:
     """The listening test, from the sounds of Table 3."""
-    from ezaudio.evaluation.listening.study import StudyOptions, build_study
+    from ezaudio.evaluation.listening.options import StudyOptions
+    from ezaudio.evaluation.listening.study import build_study
     from ezaudio.evaluation.prepare import prepare
     from ezaudio.evaluation.run import in_order
     from ezaudio.evaluation.systems.folder import FolderConfig

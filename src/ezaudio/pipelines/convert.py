@@ -144,7 +144,7 @@ def convert_file(
     others = [x.place for x in all_weights(content) if x.place != found.place]
     if tell is not None and others:
         tell(f"{path.name}: took {found.place}; --weights chooses: {', '.join(others)}")
-    extra = {"source": path.name, "source_sha256": sha256_file(path)}
+    extra: dict[str, Any] = {"source": path.name, "source_sha256": sha256_file(path)}
     extra |= {"source_weights": found.place} if others else {}
     theirs = _tensors(found.tensors, path)
     config: DiTConfig | OobleckConfig

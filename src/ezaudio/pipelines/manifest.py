@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ezaudio.checkpoints import write_bytes
+from ezaudio.files import write_bytes
 from ezaudio.pipelines.outputs import try_to_write
 
 if TYPE_CHECKING:

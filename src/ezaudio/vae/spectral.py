@@ -14,7 +14,10 @@ log magnitude, a share m of tone and a unit phasor p of that tone,
 
     X = A exp(d) (m p + sqrt(1 - m^2) Z),
 
-with Z the transform of unit white noise. Rain stays noise; a bell becomes tone. The latent forgets
+with Z the transform of unit white noise. Rain stays noise; a bell becomes tone. Noise has
+fluctuations of its own, and so have the bands, which were measured on a recording: both together
+would be too many. So each band of X is then scaled to what the latent says of it, twice, since
+frames overlap; inside the bands noise stays as rough as it was. The latent forgets
 phase, so no loss on magnitudes can tell the decoder where sound is rough: it is trained against
 discriminators from the first hundred steps on (`ezaudio.vae.discriminators`). A fixed encoder means
 that latents exist before any training, and that decoder and diffusion model can be trained side by
@@ -51,6 +54,8 @@ become hiss."""
 LOG_MAGNITUDE_CEILING = 7.0
 """Largest log magnitude that the decoder may ask for; a full-scale sine has log(480 / 2) = 5.5."""
 
+_GATED = (GATE * MAGNITUDE_FLOOR) ** 2
+_FAINT = 1e-6
 _NOISE_CHANNELS = 16
 _FIRST_TONE = -1.5  # sigmoid: a share of 0.18
 
@@ -66,17 +71,19 @@ class SpectralConfig(Config):
         n_fft: Analysis and synthesis window in samples, four times the hop.
         posterior_std: Standard deviation of the posterior in raw units (natural log of magnitude).
         width, depth: Trunk of the decoder.
+        corrections: How often the bands of the output are scaled to those of the latent.
     """
 
     kind: Literal["spectral"] = "spectral"
     sample_rate: int = 24_000
     cepstra: int = Field(56, ge=1)
-    differences: int = Field(8, ge=1)
+    differences: int = Field(24, ge=1)
     mel_bands: int = 80
     n_fft: int = 960
     posterior_std: float = 0.1
     width: int = 320
     depth: int = 6
+    corrections: int = Field(2, ge=0)
 
     @property
     def latent_channels(self) -> int:
@@ -172,8 +179,9 @@ class SpectralAutoencoder(Autoencoder):
     @property
     def receptive_frames(self) -> int:
         """Latent frames on each side that can reach a frame of the output."""
-        trunk = self.config.depth * (ConvNeXtBlock.KERNEL // 2) + 4  # 4: two half windows
-        return -(-trunk // 2) + 1
+        windows = 4 * (1 + self.config.corrections)  # half a window, out of frames and into them
+        trunk = self.config.depth * (ConvNeXtBlock.KERNEL // 2)
+        return -(-(trunk + windows) // 2) + 1
 
     def spectrum(self, wave: Tensor) -> Tensor:
         """Complex STFT, (B, 1, S) -> (B, T', F).
@@ -214,7 +222,7 @@ class SpectralAutoencoder(Autoencoder):
         Shapes: (B, T', mel bands) -> (B, T', F).
         """
         power = torch.exp(2 * bands.clamp(max=LOG_MAGNITUDE_CEILING) @ self.between)
-        magnitude: Tensor = (power - (GATE * MAGNITUDE_FLOOR) ** 2).clamp_min(1e-10).sqrt()
+        magnitude: Tensor = (power - _GATED).clamp_min(1e-10).sqrt()
         return magnitude
 
     def _encode(self, wave: Tensor) -> tuple[Tensor, Tensor]:
@@ -244,9 +252,20 @@ class SpectralAutoencoder(Autoencoder):
         phasor = torch.complex(real * norm, imaginary * norm)
         white = self.spectrum(noise) / self.window.square().sum().sqrt()  # unit power in each bin
         magnitude = self.filter_magnitude(bands.float()) * correction.clamp(-5, 5).exp()
-        return self.waveform(
-            magnitude * (tone * phasor + (1 - tone.square()).clamp_min(1e-6).sqrt() * white)
-        )
+        mixed = magnitude * (tone * phasor + (1 - tone.square()).clamp_min(1e-6).sqrt() * white)
+        for _ in range(self.config.corrections):
+            mixed = self._corrected(mixed, bands.float())
+        return self.waveform(mixed)
+
+    def _corrected(self, spectrum: Tensor, bands: Tensor) -> Tensor:
+        """Scale the bands of what a spectrum (B, T', F) sounds like to (B, T', mel bands)."""
+        heard = self.spectrum(self.waveform(spectrum))
+        with torch.no_grad():  # a gain is a measurement: the decoder is not to learn its way round
+            power = (heard.real.square() + heard.imag.square()) @ self.mel.T
+            wanted = torch.exp(2 * bands.clamp(max=LOG_MAGNITUDE_CEILING)) - _GATED
+            ratio = (wanted.clamp_min(_FAINT) / (power + _FAINT)).clamp(1e-2, 1e2)
+            gain = (0.5 * ratio.log() @ self.between).exp()
+        return heard * gain
 
 
 def _between_centres(mel: Tensor) -> Tensor:
