@@ -75,7 +75,7 @@ def in_order(folder: Path) -> tuple[int, int]:
         found = [(event, place(event.label, text)) for event in events[record.clip_id]]
         for a, at in found:
             for b, other in found:
-                if a.end_s <= b.start_s and a.label != b.label and at >= 0 and other >= 0:
+                if a.end <= b.start and a.label != b.label and at >= 0 and other >= 0:
                     pairs += 1
                     right += (at < other) != (turned and not text.startswith("after"))
     return right, pairs

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 
+from ezaudio.errors import OutputError
 from ezaudio.files import BlobStore
 
 Extracted = Mapping[str, npt.NDArray[np.float32]]
@@ -70,9 +72,10 @@ class FeatureCache:
         return arrays
 
     def put(self, key: str, heard: Extracted) -> None:
-        """Keep arrays."""
+        """Keep arrays, where there is room: without them only time is lost."""
         arrays = {name: np.ascontiguousarray(value) for name, value in heard.items()}
-        self._store.put({key: pack(arrays)})
+        with suppress(OutputError):
+            self._store.put({key: pack(arrays)})
 
     def close(self) -> None:
         """Let go of the file."""

@@ -10,14 +10,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ezaudio.errors import InputError, OutputError
+from ezaudio.errors import InputError
 from ezaudio.evaluation.cache import Extracted, FeatureCache
 from ezaudio.evaluation.clips import ClipSet, Item, captions_of
 from ezaudio.evaluation.extractors import FeatureExtractor, open_extractor, print_extractor
@@ -152,7 +151,7 @@ class FeatureStore:
             self._spend("cache", begun)
             if heard is None:
                 heard = self._extract_one(extractor, loading, source)
-                self._keep(key, heard)
+                self.cache.put(key, heard)
                 self.extracted_new += 1
             found.append(heard)
             if self.progress is not None:
@@ -190,15 +189,10 @@ class FeatureStore:
             known = self.cache.get(key)
             if known is None:
                 known = {"likeness": likeness([one["prints"]], self.bank).astype(np.float32)}
-                self._keep(key, known)
+                self.cache.put(key, known)
             found[row] = known["likeness"][0]
         self._spend("compare prints", begun)
         return found
-
-    def _keep(self, key: str, heard: Extracted) -> None:
-        """Keep what was heard, where there is room: without it only time is lost."""
-        with suppress(OutputError):
-            self.cache.put(key, heard)
 
     def _spend(self, stage: str, begun: float) -> float:
         now = time.perf_counter()

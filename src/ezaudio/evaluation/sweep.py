@@ -273,7 +273,7 @@ def write_sweep(
     values = {
         "cells": [cell.model_dump(mode="json") for cell in cells],
         "results": results.model_copy(
-            update={"rows": tuple(_without_clips(row) for row in rows.values())}
+            update={"rows": tuple(r.model_copy(update={"clips": ()}) for r in rows.values())}
         ).model_dump(mode="json"),
     }
     contents = {
@@ -398,7 +398,3 @@ def _curve(series: str, cells: Sequence[Cell], rows: Mapping[str, Row], column: 
             known = score.low is not None and score.high is not None
             bars.append((score.low, score.high) if known else (score.value, score.value))
     return Line(series, tuple(points), tuple(bars))  # type: ignore[arg-type]
-
-
-def _without_clips(row: Row) -> Row:
-    return row.model_copy(update={"clips": ()})

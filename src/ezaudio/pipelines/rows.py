@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ezaudio.data.clips import COLUMN_OF, BadLine, ClipRow
-from ezaudio.data.manifest import READERS, opened, records_of, undecoded
+from ezaudio.data.manifest import READERS, records_of
+from ezaudio.data.text_files import opened, undecoded
 from ezaudio.errors import InputError
 from ezaudio.pipelines.generate import Request, row_options
 from ezaudio.pipelines.options import GenerateOptions, check_prompt, resolve_options

@@ -31,7 +31,8 @@ from ezaudio.data.collections.vggsound import place_and_label, read_vggsound
 from ezaudio.data.collections.wavcaps import read_wavcaps
 from ezaudio.data.collections.webdataset import read_shards, tars_of
 from ezaudio.data.collections.youtube import Segments, is_youtube_id, segment_lists_beside
-from ezaudio.data.manifest import column_name, lines_of, opened, rows_of
+from ezaudio.data.manifest import column_name, lines_of, rows_of
+from ezaudio.data.text_files import opened
 from ezaudio.errors import InputError
 
 __all__ = [

@@ -19,7 +19,8 @@ from typing import Any
 from ezaudio.data.clips import BadLine, ClipRow, Event, row_from, shortened, split_in
 from ezaudio.data.collections.options import ListOptions
 from ezaudio.data.collections.youtube import is_youtube_id, place_of
-from ezaudio.data.manifest import lines_of, opened, table_of
+from ezaudio.data.manifest import lines_of, table_of
+from ezaudio.data.text_files import opened
 from ezaudio.errors import InputError
 
 LICENCE = "CC BY 4.0 (labels)"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from ezaudio.data.clips import BadLine, ClipRow, without_ending
 from ezaudio.data.collections.youtube import is_youtube_id, place_of
-from ezaudio.data.manifest import opened
+from ezaudio.data.text_files import opened
 from ezaudio.errors import InputError
 
 _OF_YOUTUBE = ("AudioCaps", "AudioSet", "Auto-ACD", "VGGSound", "WavCaps")

@@ -15,7 +15,7 @@ from typing import Any
 from ezaudio.data.clips import BadLine, ClipRow, row_from, shortened, split_in
 from ezaudio.data.collections.options import ListOptions
 from ezaudio.data.collections.youtube import CLIP_S, Place, is_youtube_id
-from ezaudio.data.manifest import objects_of
+from ezaudio.data.text_files import objects_of
 
 LICENCE = "WavCaps: academic use only"
 _ENDINGS = (".wav", ".flac", ".mp3")
