@@ -31,6 +31,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "{A}.",
             "{label}",
             "the sound of {a}",
+            "sound effect of {a}",
             "a recording of {a}",
             "{label} sound effect",
             "audio of {label}",

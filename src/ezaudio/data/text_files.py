@@ -1,4 +1,4 @@
-"""Text files that lists come in: opened whatever their byte-order mark, JSON arrays object by object."""
+"""Text files that lists come in: opened whatever their mark, JSON arrays object by object."""
 
 from __future__ import annotations
 
