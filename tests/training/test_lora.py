@@ -93,7 +93,11 @@ def test_a_run_leaves_an_adapter_that_says_what_it_is(trained, model):
     assert told["captions"] == ["high tone", "low tone"]
     assert told["base_loss"] > 0 and told["recipe"]["optim"]["rate"] == 4e-3
     assert any(x.abs().max() > 0 for name, x in adapter.tensors.items() if name.endswith(".up"))
-    assert sorted(path.name for path in wanted.folder.iterdir()) == ["best", "log.jsonl"]
+    assert sorted(path.name for path in wanted.folder.iterdir()) == [
+        "best",
+        "done.json",
+        "log.jsonl",
+    ]
     best = load_adapter(wanted.folder / "best" / "tones.safetensors").facts["training"]
     measured = [x for x in lines(wanted.folder / "log.jsonl") if "valid_loss" in x]
     assert best["steps"] == min(measured, key=lambda line: line["valid_loss"])["step"]

@@ -221,7 +221,7 @@ def test_the_authors_initialisation_is_xaviers_everywhere_but_where_they_have_ze
         out, inner = len(module.weight) // stacked, module.weight[0].numel()
         out *= module.weight.shape[2] if name == "output.conv" else 1  # fans count the kernel
         bound = math.sqrt(6 / (out + inner))
-        assert 0.9 * bound < float(module.weight.abs().max()) <= bound, name
+        assert 0.9 * bound < float(module.weight.detach().abs().max()) <= bound, name
 
 
 def test_the_first_velocity_has_about_the_deviation_of_its_target():

@@ -59,7 +59,9 @@ def test_no_call_sees_more_than_a_chunk_and_its_context(family, monkeypatch):
     vae, seen = AUTOENCODERS[family], []
     encode, decode = vae.encode, vae.decode
     monkeypatch.setattr(vae, "encode", lambda x: (seen.append(x.shape[-1] / 480), encode(x))[1])
-    monkeypatch.setattr(vae, "decode", lambda x: (seen.append(x.shape[-1]), decode(x))[1])
+    monkeypatch.setattr(
+        vae, "decode", lambda x, noise: (seen.append(x.shape[-1]), decode(x, noise))[1]
+    )
     posterior = encode_chunked(vae, noise(1, 1, 150 * 480), chunk_frames=30)
     decode_chunked(vae, posterior.mode, chunk_frames=30)
     assert len(seen) == 10

@@ -85,16 +85,22 @@ def show_plan(recipe: Recipe) -> None:
     """Print what each stage takes."""
     import os
 
+    from ezaudio.nn.precision import fast_in_bfloat16
+
     world = int(os.environ.get("WORLD_SIZE", "1"))
     device, half = recipe.engine.where(), recipe.engine.in_bfloat16()
+    slow = half and not fast_in_bfloat16(device)
     matrices: float | None = None
     for job in recipe.jobs():
         plan = job.plan(world)
+        # A bfloat16 step without instructions for it may take minutes, which is no trial.
         speed = "of a trial step here"
-        rate = plan.trial(device, half) if plan.trial is not None else None
+        rate = plan.trial(device, half and not slow) if plan.trial is not None else None
         if rate is None:
-            matrices = matrices or matrix_rate(device, bf16=half)
+            matrices = matrices or matrix_rate(device, bf16=half and not slow)
             rate, speed = _SHARE_OF_RATE * matrices, "guessed from matrix products here"
+        if slow:
+            speed += ", in float32: this processor has no instructions for bfloat16"
         for name, value in plan_lines(job, plan, rate=rate, speed=speed, world=world):
             print(f"{name:>12}  {value}")
         print()
