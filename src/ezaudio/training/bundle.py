@@ -39,6 +39,7 @@ LIST_COLUMNS = (
     "split",
     "label",
     "caption",
+    "captions",
     "license",
     "author",
     "attribution_url",
@@ -176,7 +177,8 @@ def write_clip_list(rows: Sequence[ClipRow], root: Path, path: Path) -> None:
         writer = csv.DictWriter(file, LIST_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow(row.model_dump() | {"sha256": sha256_file(root / row.file)})
+            own = {"captions": "|".join(row.captions), "sha256": sha256_file(root / row.file)}
+            writer.writerow(row.model_dump() | own)
 
 
 def write_attributions(rows: Sequence[ClipRow], path: Path, *, name: str, note: str = "") -> None:
