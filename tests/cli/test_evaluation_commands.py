@@ -96,7 +96,7 @@ def test_a_sweep_draws_its_curves(ezaudio, folder, manifest):
     assert Path("out/sweep.html").read_text().count("<svg") == 4  # FD, CLAP, KL, KAD
     text = Path("out/sweep.md").read_text()
     assert "| guidance_scale | guidance_rescale |" in text
-    assert "| FD | bias of FD |" in text
+    assert "| FD ↓ | bias of FD |" in text
     assert "| 3 | 0.75 |" in text
     assert "| 1 | any |" in text
     page = Path("out/sweep.html").read_text()
@@ -193,7 +193,7 @@ def test_finished_runs_become_the_papers_tables(ezaudio, folder, manifest):
     text = Path("out/sweep.md").read_text()
     assert "| captions | mask_modelling |" in text
     assert "| own | yes |" in text
-    assert Path("out/sweep.svg").read_text().count("<circle") >= 4  # one for each plot
+    assert Path("out/sweep.svg").read_text().count("<use") >= 4  # one for each plot
 
 
 def test_results_of_one_protocol_are_joined_and_others_refused(ezaudio, folder, manifest):

@@ -297,5 +297,6 @@ def test_the_list_of_commands_is_that_of_the_files():
 
     files = {path.stem for path in Path(ezaudio.cli.__file__).parent.glob("*.py")}
     assert set(COMMANDS) == files - {
-        "__init__", "main", "actions", "options", "progress", "streams", "caption_steps"
+        "__init__", "main", "actions", "options", "progress", "streams", "caption_steps",
+        "paper_small",
     }  # fmt: skip

@@ -105,18 +105,21 @@ TINY = (
 )
 
 
+SETTINGS = tuple(word for setting in TINY for word in ("--set", setting))
+
+
 def test_a_scaled_down_paper_l_goes_from_raw_recordings_to_scores_with_its_own_statistics(
     ezaudio, recordings, autoencoder, tmp_path
 ):
     for name in ("audioset", "audiocaps"):
         packed = ("data", "pack", recordings / f"{name}.csv", "-o", f"packed/{name}")
-        packed += ("check.min_bandwidth_hz=0",)
+        packed += ("--set", "check.min_bandwidth_hz=0")
         assert ezaudio(*packed)[0] == 0
-        theirs = ("trim=false", "peak=1.0", "pad_s=0.5")
+        theirs = ("--set", "trim=false", "--set", "peak=1.0", "--set", "pad_s=0.5")
         encoded = ("data", "encode", f"packed/{name}", "-o", f"latents/{name}", *theirs)
         assert ezaudio(*encoded, "--vae", autoencoder)[0] == 0
         assert Path(f"latents/{name}/vae.safetensors").read_bytes() == autoencoder.read_bytes()
-    code, _, err = ezaudio("train", "paper-l", *TINY, "-q")
+    code, _, err = ezaudio("train", "paper-l", *SETTINGS, "-q")
     assert (code, err) == (0, "")
     assert list(Path("runs/paper-l").glob("tune/samples/*/*.wav"))
 

@@ -98,7 +98,7 @@ def test_files_of_the_hub_are_used_as_they_are(theirs, tmp_path, monkeypatch):
         f"{room}.fetch_official", lambda name: theirs / {"l": "dit.pt", "vae": "vae.pt"}[name]
     )
     monkeypatch.setitem(DIT_PRESETS, "l", official_dit_config(DIT_SETTINGS))
-    monkeypatch.setattr(f"{room}.OobleckConfig", lambda: official_vae_config(VAE_SETTINGS))
+    monkeypatch.setattr("ezaudio.vae.load.OobleckConfig", lambda: official_vae_config(VAE_SETTINGS))
     monkeypatch.setitem(TEXT_ENCODERS, "flan-t5", FakeFlanT5Config)
     straight = EzAudio.from_pretrained("l", device="cpu", dtype="float32")
     convert([theirs / "dit.pt", theirs / "vae.pt"], tmp_path, SETTINGS)

@@ -61,9 +61,9 @@ def test_standard_input_is_read_as_what_it_looks_like(monkeypatch, content, prom
 
 def test_a_complaint_on_standard_input_names_the_line(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": 5}')))
-    with pytest.raises(InputError, match="stdin:1: prompt"):
+    with pytest.raises(InputError, match=r"stdin\.jsonl:1: prompt"):
         read_rows("-", {}, {})
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
     with pytest.raises(InputError, match="UTF-8"):
         read_rows("-", {}, {})
 

@@ -51,7 +51,10 @@ class FeatureCache:
 
     def __init__(self, path: Path | None) -> None:
         self.hits = 0
-        self._store = BlobStore(path)
+        try:
+            self._store = BlobStore(path)
+        except OutputError as error:
+            raise OutputError(f"{error}; --cache or EZAUDIO_CACHE names another place") from None
 
     @staticmethod
     def key(content: str, extractor: str, loading: str) -> str:

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ezaudio.evaluation.training_runs import loss_of_step
-
 
 @dataclass(frozen=True)
 class PaperRow:
@@ -111,6 +109,8 @@ class Trained:
 
     def checkpoints(self, run: Path) -> list[Path]:
         """The checkpoints of a finished run that are scored, in order; none for the run itself."""
+        from ezaudio.evaluation.training_runs import loss_of_step
+
         steps = {int(p.name): p for p in (run / "checkpoints").glob("[0-9]*") if p.is_dir()}
         if not (self.at and steps):
             return []

@@ -58,10 +58,10 @@ def bring_autoencoder(source: str, folder: Path) -> Path:
         CheckpointError: It is damaged, or no autoencoder.
         OutputError: The folder cannot be written.
     """
-    make_folder(folder)
     target = folder / AUTOENCODER
     if not Path(source).exists() and _model(source).official is not None:
         if not target.is_file():
+            make_folder(folder)
             made = convert_file(weight_files(_model(source), ("vae",))["vae"], Settings())
             save_module(target, made.tensors, kind="vae", config=made.config, extra=made.extra)
         return target
@@ -71,6 +71,7 @@ def bring_autoencoder(source: str, folder: Path) -> Path:
         return target
     if (folder / INDEX).is_file():
         raise InputError("output", str(folder), "a new folder: this holds another autoencoder's")
+    make_folder(folder)
     with atomic_write(target) as temporary:
         shutil.copyfile(path, temporary)
     return target
