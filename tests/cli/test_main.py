@@ -235,3 +235,16 @@ def test_a_bug_is_a_traceback(broken_info):
     broken_info(ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
         run(["info", "x"])
+
+
+def test_a_setting_needs_no_option_where_recipes_and_lists_are_read():
+    from ezaudio.cli.main import with_settings
+
+    plain = ["train", "lora", "zaps", "--resume", "run.steps=1", "-o", "a=b.safetensors"]
+    assert with_settings(plain) == [
+        "train", "lora", "zaps", "--resume", "--set", "run.steps=1", "-o", "a=b.safetensors"
+    ]  # fmt: skip
+    already = ["data", "pack", "x.csv", "--set", "check.duplicates=false"]
+    assert with_settings(already) == already
+    assert with_settings(["generate", "a=b"]) == ["generate", "a=b"]
+    assert with_settings([]) == []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -112,6 +113,10 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+_WITH_SETTINGS = ("train", "lora", "data")
+_FLAGS = ("-q", "--quiet", "--resume", "--dry-run", "--json")
+_SETTING = re.compile(r"[a-z_]+(\.[a-z_0-9]+)*=")
+
 app = typer.Typer(
     cls=LazyGroup,
     rich_markup_mode=None,
@@ -144,6 +149,21 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+def with_settings(arguments: Sequence[str]) -> list[str]:
+    """Put --set before words such as `run.steps=800`, which mean the same beside a recipe.
+
+    A word after an option that takes a value is left alone.
+    """
+    words: list[str] = []
+    for word in arguments:
+        before = words[-1] if words else ""
+        is_value = before.startswith("-") and before not in _FLAGS and "=" not in before
+        if arguments[0] in _WITH_SETTINGS and _SETTING.match(word) and not is_value:
+            words.append("--set")
+        words.append(word)
+    return words
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command.
 
@@ -152,7 +172,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         code = typer.main.get_command(app).main(
-            list(arguments), prog_name="ezaudio", standalone_mode=False
+            with_settings(arguments), prog_name="ezaudio", standalone_mode=False
         )
         if code == _INTERRUPTED:  # newer versions of typer turn Ctrl-C into this
             raise KeyboardInterrupt
