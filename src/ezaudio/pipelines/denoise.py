@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -34,6 +33,7 @@ from ezaudio.diffusion import (
     SeededNoise,
     StepCallback,
     Velocity,
+    derived_seed,
     guide,
 )
 from ezaudio.dit import Condition
@@ -185,7 +185,7 @@ def excitation(vae: Autoencoder, seeds: Sequence[int], frames: int) -> Tensor | 
     """
     if not vae.excited:
         return None
-    own = [int(np.random.SeedSequence([seed, _EXCITATION]).generate_state(1)[0]) for seed in seeds]
+    own = [derived_seed(seed, _EXCITATION) for seed in seeds]
     noise = SeededNoise(own, vae.hop_samples, frames)()
     return rearrange(noise, "b h t -> b 1 (t h)")
 
